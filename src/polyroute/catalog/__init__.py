@@ -1,0 +1,1 @@
+"""What exists, as data: providers, models, prices and routes, merged from the built-in rows and the configuration."""

@@ -1,0 +1,97 @@
+"""The immutable Catalog that one request sees from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import Any, Literal
+
+import msgspec
+
+from polyroute.ports import Endpoint, Timeouts
+from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
+from polyroute.types.plans import Target
+
+Policy = Literal["priority"]
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's deviations from a dialect, on top-level request fields: removed, renamed (when the new name is not
+    there already), always set, set when absent. Anything beyond these four is code."""
+
+    drop: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = MappingProxyType({})
+    force: Mapping[str, Any] = MappingProxyType({})
+    default: Mapping[str, Any] = MappingProxyType({})
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider that is switched on: a built-in row with the configuration's changes, or an entry of one's own.
+
+    `endpoints` are in order of preference. `credentials` are secrets (empty for a local service that needs none).
+    `priority` is by operation; lower is tried first; an operation without a number comes after those with one.
+    `default_models` serve a target that names only the provider. `models`, when not None, are the only ids it serves
+    by bare name; None means any.
+    """
+
+    name: str
+    kind: ProviderKind
+    adapter: str
+    base_url: str
+    auth: str
+    endpoints: tuple[Endpoint, ...]
+    credentials: tuple[str, ...]
+    serves: frozenset[Operation]
+    priority: Mapping[Operation, int]
+    default_models: Mapping[Operation, str]
+    models: Mapping[Operation, tuple[str, ...]]
+    quirks: Mapping[Dialect, Quirks]
+    headers: Mapping[str, str]
+    capabilities: frozenset[Capability]
+    timeouts: Timeouts | None
+    enabled: bool
+    simulated: bool
+    built_in: bool
+    options: Mapping[str, Any]
+    source: str | None
+    checked: date | None
+
+
+class SkippedProvider(msgspec.Struct, frozen=True):
+    """A provider that is not on, and what would switch it on."""
+
+    name: str
+    reason: str
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that callers use. `targets` are ordered as configured; `fallbacks` are tried after them, in order.
+    `built_in` routes span every provider that serves the operation."""
+
+    name: str
+    operation: Operation
+    policy: Policy
+    targets: tuple[Target, ...]
+    fallbacks: tuple[Target, ...] = ()
+    built_in: bool = False
+    timeouts: Timeouts | None = None
+    retries: int | None = None
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds where a route or provider says nothing. `retries` counts further tries of the same target."""
+
+    policy: Policy = "priority"
+    retries: int = 1
+    timeouts: Timeouts = Timeouts()
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that exists at one moment. Never changed; a reload makes a new one."""
+
+    providers: Mapping[str, Provider]
+    routes: Mapping[str, Route]
+    skipped: tuple[SkippedProvider, ...]
+    defaults: Defaults
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Wire JSON to types and back, pure."""

@@ -1,0 +1,94 @@
+"""What the ledger keeps: one record for a request, one for each of its attempts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+RequestStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "PROCESSING"]
+AttemptOutcome = Literal["served", "failed", "cancelled"]
+
+
+class AttemptRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults=True):
+    """One try of one target. Times: `started_at` in seconds since the epoch, durations in milliseconds."""
+
+    number: int
+    provider: str
+    model: str
+    started_at: float
+    outcome: AttemptOutcome = "failed"
+    duration_ms: float = 0.0
+    credential: str | None = None
+    http_status: int | None = None
+    error_kind: str | None = None
+    error_message: str | None = None
+    error_detail: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: Decimal | None = None
+    upstream_request_id: str | None = None
+
+
+class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults=True):
+    """One settled request: the row of `requests` and its `attempts`. The journal holds exactly this, so fields are only
+    ever appended, with a default. Times as in AttemptRecord; tokens in the disjoint buckets of Usage."""
+
+    id: str
+    created_at: float
+    operation: str
+    status: RequestStatus
+    requested_model: str
+    dialect: str
+    stream: bool = False
+    user_id: str | None = None
+    key_id: str | None = None
+    model_id: str | None = None
+    route: str | None = None
+    policy: str | None = None
+    actual_provider: str | None = None
+    actual_model: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    images: int | None = None
+    seconds: float | None = None
+    characters: int | None = None
+    usage_estimated: bool = False
+    usage_raw: str | None = None
+    cost_usd: Decimal | None = None
+    cost_origin: str | None = None
+    price_version: str | None = None
+    latency_ms: float = 0.0
+    ttft_ms: float | None = None
+    http_status: int = 200
+    error_kind: str | None = None
+    error_message: str | None = None
+    simulated: bool = False
+    drops: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    dropped_parameters: list[str] = msgspec.field(default_factory=list)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    input_text: str | None = None
+    output_text: str | None = None
+    attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that we issued. `digest` is the HMAC-SHA-256 of the key; the key itself is never stored. `routes` is None when
+    every route is allowed. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    digest: bytes
+    prefix: str
+    created_at: float
+    routes: tuple[str, ...] | None = None
+    user_id: str | None = None
+    revoked_at: float | None = None
