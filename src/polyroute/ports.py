@@ -8,7 +8,7 @@ the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -211,6 +211,8 @@ class Observation(msgspec.Struct):
     """A content, tool-call or reasoning event was seen: the attempt commits."""
     complete: bool = False
     """The answer's own end was seen (finish reason, terminal event or whole body)."""
+    ended: bool = False
+    """The dialect's end marker was seen (`[DONE]` …): after it a caller may take the answer for whole."""
     finish: str | None = None
     model: str | None = None
     upstream_id: str | None = None
