@@ -7,7 +7,7 @@ the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -90,6 +90,11 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close all connections."""
+
+
+Exchange = Callable[[Transport, WireRequest, Timeouts, float], Awaitable[WireResponse]]
+"""Several HTTP requests that make one answer; called as `Transport.send` is, with the transport first, and raises the same.
+A cancelled exchange leaves nothing running upstream."""
 
 
 # ---------------------------------------------------------------- a call and its answer
@@ -183,6 +188,14 @@ class Adapter(Protocol):
 
     def profile(self, model: str) -> ModelProfile:
         """What is known of a model, for renderers."""
+
+    def fit(self, endpoint: Endpoint, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+        """What the provider needs changed in a translated request beyond quirks (call ids, order of turns), and notes on
+        it; called before the request is rendered, never on a relayed call."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """How to get an answer that takes several HTTP requests (a job queue); None where `Transport.send` is enough."""
 
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure:
         """What an error answer means."""
