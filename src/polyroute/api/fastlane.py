@@ -68,7 +68,7 @@ class FastLane:
             await self._infer(scope, receive, send, dialect)
         elif path.startswith(_GEMINI_PREFIX) and scope["method"] == "POST":
             await self._infer(scope, receive, send, Dialect.GEMINI)
-        elif path == "/health" or path == "/ready":
+        elif path in {"/health", "/ready"}:
             await self._health(path, send)
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             await self._models(scope, send)

@@ -10,7 +10,7 @@ import msgspec
 from polyroute import pricing
 from polyroute.ports import Call, Ledger, Observation, PriceBook
 from polyroute.types.errors import ErrorKind, FailedAttempt, Failure, PolyrouteError
-from polyroute.types.plans import Drop, Plan, Target
+from polyroute.types.plans import Plan, Target
 from polyroute.types.records import AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
 
