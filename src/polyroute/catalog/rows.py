@@ -67,7 +67,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def priorities(self) -> dict[Operation, int]:
         """The priority by operation."""
-        return {operation: self.priority[category] for operation, category in CATEGORY_OF.items() if category in self.priority}
+        return {
+            operation: self.priority[category]
+            for operation, category in CATEGORY_OF.items()
+            if category in self.priority
+        }
 
 
 def parse_row(name: str, text: str) -> Row:
@@ -83,7 +87,9 @@ def parse_row(name: str, text: str) -> Row:
         raise ValueError(f"provider row {name}.toml: {error}") from error
     for operation in row.default_models:
         if operation not in row.serves:
-            raise ValueError(f"provider row {name}.toml: a default model for {operation}, which none of its endpoints serves")
+            raise ValueError(
+                f"provider row {name}.toml: a default model for {operation}, which none of its endpoints serves"
+            )
     return row
 
 
