@@ -8,12 +8,10 @@ from collections.abc import Mapping
 import msgspec
 
 from polyroute.catalog.model import Catalog, Provider, Route
-from polyroute.catalog.resolve import resolve
-from polyroute.engine.envelope import invalid
+from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.ports import Adapter, Credential, Timeouts
 from polyroute.routing.plan import Candidate, RoutePlanner, RouteRules
 from polyroute.routing.policies import Terms
-from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Operation
 from polyroute.types.plans import Target
 
@@ -51,8 +49,8 @@ class Runtime:
         self._choices: dict[tuple[str, Operation], Choice] = {}
 
     def choose(self, model: str, operation: Operation) -> Choice:
-        """What a name means for an operation. Raises PolyrouteError: `model_not_found` with the nearest names,
-        `invalid_request` when the route is for another operation."""
+        """What a name means for an operation. Raises PolyrouteError: `not_found` with the nearest names, `invalid_request`
+        when the route is for another operation."""
         choice = self._choices.get((model, operation))
         if choice is None:
             choice = self._make_choice(model, operation)
@@ -67,44 +65,31 @@ class Runtime:
 
     def _make_choice(self, model: str, operation: Operation) -> Choice:
         found = resolve(self.catalog, model, operation)
-        defaults = self.catalog.defaults
-        route = found.route
-        if route is not None and route.operation is not operation:
-            raise invalid(f"The route '{model}' is for {route.operation}, not for {operation}.", "model")
-        if route is None and not found.targets:
-            hint = f" Did you mean {', '.join(found.nearest)}?" if found.nearest else ""
-            raise PolyrouteError(
-                ErrorKind.MODEL_NOT_FOUND,
-                f"'{model}' is no route, no provider/model and no model that is known here for {operation}.{hint}"
-                " GET /v1/models lists them.",
-                param="model", code="model_not_found",
-            )  # fmt: skip
+        if isinstance(found, Unresolved):
+            raise found.error()
+        route, defaults = found.route, self.catalog.defaults
         return Choice(
             name=model,
-            planner=self._planner(model, operation, route, found.targets),
-            timeouts=(route.timeouts if route is not None else None) or defaults.timeouts,
-            retries=route.retries if route is not None and route.retries is not None else defaults.retries,
+            planner=self._planner(route),
+            timeouts=route.timeouts or defaults.timeouts,
+            retries=defaults.retries if route.retries is None else route.retries,
             model_id=self._model_ids.get(model),
         )
 
-    def _planner(
-        self, name: str, operation: Operation, route: Route | None, targets: tuple[Target, ...]
-    ) -> RoutePlanner:
-        policy = route.policy if route is not None else self.catalog.defaults.policy
-        main = [self._candidate(target, operation) for target in (route.targets if route is not None else targets)]
-        chain = () if route is None else route.fallbacks
+    def _planner(self, route: Route) -> RoutePlanner:
+        operation = route.operation
+        dropped = [(Target(*drop.target.partition("/")[::2]), drop.reason) for drop in route.drops]
         return RoutePlanner(
-            RouteRules(route=name, operation=operation, policy=policy),
-            [*main, *(self._candidate(target, operation, fallback=True) for target in chain)],
+            RouteRules(route=route.name, operation=operation, policy=route.policy),
+            [
+                *(self._candidate(target, operation) for target in route.targets),
+                *(Candidate(target=target, obstacle=reason) for target, reason in dropped),
+                *(self._candidate(target, operation, fallback=True) for target in route.fallbacks),
+            ],
         )
 
     def _candidate(self, target: Target, operation: Operation, *, fallback: bool = False) -> Candidate:
-        live = self.providers.get(target.provider)
-        if live is None:
-            reasons = {skipped.name: skipped.reason for skipped in self.catalog.skipped}
-            reason = reasons.get(target.provider, "it is not configured")
-            return Candidate(target=target, obstacle=f"provider {target.provider} is off: {reason}", fallback=fallback)
-        row = live.row
+        row = self.providers[target.provider].row
         return Candidate(
             target=target,
             kind=row.kind,
