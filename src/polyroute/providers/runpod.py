@@ -91,7 +91,7 @@ class _JobAnswer:
         self._body = body
 
     def state(self) -> _JobState:
-        """The job's id and status, both unknown for a bare list of outputs; raises AttemptFailed (bad_response) where it has none."""
+        """The job's id and status, unknown for a bare list of outputs. Raises AttemptFailed (bad_response)."""
         if self._body.lstrip()[:1] == b"[":
             return _JobState()
         try:
