@@ -96,6 +96,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     targets: Mapping[str, TargetFacts] = msgspec.field(default_factory=dict)
 
 
+def target_name(target: Target) -> str:
+    """`provider/model`, or the provider alone where no model is known (a target that can never be used)."""
+    return f"{target.provider}/{target.model}" if target.model else target.provider
+
+
 class _Entry:
     """A candidate with what planning reads of it every time."""
 
@@ -104,7 +109,7 @@ class _Entry:
     def __init__(self, candidate: Candidate, operation: Operation) -> None:
         self.candidate = candidate
         self.target = candidate.target
-        self.name = str(candidate.target)
+        self.name = target_name(candidate.target)
         self.terms = candidate.terms
         self.provider_breaker = breaker_key(candidate.target.provider, operation)
         self.model_breaker = breaker_key(candidate.target.provider, operation, candidate.target.model)
@@ -125,7 +130,7 @@ class _View:
 class RoutePlanner:
     """Plans the requests of one route (or of one `provider/model`, or a bare model id) under one catalog."""
 
-    __slots__ = ("_entries", "_views", "candidates", "rules")
+    __slots__ = ("_entries", "_views", "candidates", "names", "rules")
 
     def __init__(self, rules: RouteRules, candidates: Sequence[Candidate]) -> None:
         """`candidates` in configured order, the fallbacks marked; a target that comes twice counts once.
@@ -140,6 +145,7 @@ class RoutePlanner:
         for candidate in main + chain:
             seen.setdefault(candidate.target, candidate)
         self.candidates = tuple(seen.values())
+        self.names = tuple(target_name(candidate.target) for candidate in self.candidates)
         self._entries = tuple(_Entry(candidate, rules.operation) for candidate in self.candidates)
         self._views: dict[tuple[object, ...], _View] = {}
 
