@@ -130,7 +130,7 @@ class _View:
 class RoutePlanner:
     """Plans the requests of one route (or of one `provider/model`, or a bare model id) under one catalog."""
 
-    __slots__ = ("_entries", "_views", "candidates", "names", "rules")
+    __slots__ = ("_entries", "_views", "candidates", "contested", "names", "rules", "sized")
 
     def __init__(self, rules: RouteRules, candidates: Sequence[Candidate]) -> None:
         """`candidates` in configured order, the fallbacks marked; a target that comes twice counts once.
@@ -147,6 +147,13 @@ class RoutePlanner:
         self.candidates = tuple(seen.values())
         self.names = tuple(target_name(candidate.target) for candidate in self.candidates)
         self._entries = tuple(_Entry(candidate, rules.operation) for candidate in self.candidates)
+        known = [candidate.capabilities for candidate in self.candidates if candidate.capabilities is not None]
+        self.contested: frozenset[Capability] = (
+            frozenset(Capability).difference(frozenset[Capability].intersection(*known)) if known else frozenset()
+        )
+        """Capabilities that some candidate lacks: no others of a request's matter to this route."""
+        self.sized = any(candidate.context is not None for candidate in self.candidates)
+        """Whether some candidate's context is known: else a request's length does not matter to this route."""
         self._views: dict[tuple[object, ...], _View] = {}
 
     def with_fallbacks(self, candidates: Sequence[Candidate]) -> RoutePlanner:
@@ -162,7 +169,9 @@ class RoutePlanner:
         shape = (request.dialect, request.needs, request.require, request.allowed)
         view = self._views.get(shape) or self._see(shape, request)
         rules = self.rules
-        policy = request.policy or rules.policy
+        policy = rules.policy
+        if request.policy is not None:
+            check_policy(policy := request.policy)
         budget = request.budget
         if budget is not None and rules.low_budget is not None and budget < rules.low_budget:
             policy = "cheapest"

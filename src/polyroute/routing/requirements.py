@@ -142,12 +142,25 @@ _MARKS: dict[Dialect, tuple[str, tuple[_Mark, ...]]] = {
         (_member(Capability.VISION, b"image"), _member(Capability.FILES, b"document")),
     ),
 }
+_MEDIA = frozenset({Capability.VISION, Capability.AUDIO_INPUT, Capability.FILES})
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _WITHOUT_REASONING = frozenset({"none", "minimal", "disabled"})
 
 
-def requirements_of_fields(dialect: Dialect, fields: Fields, body: bytes, *, stream: bool = False) -> Requirements:
-    """What a body needs, given its top-level fields; for operations other than chat only its length counts."""
+def requirements_of_fields(
+    dialect: Dialect,
+    fields: Fields,
+    body: bytes,
+    *,
+    stream: bool = False,
+    contested: frozenset[Capability] = frozenset(Capability),
+    sized: bool = True,
+) -> Requirements:
+    """What a body needs, given its top-level fields; for operations other than chat only its length counts.
+
+    Searching a long body for media takes time (1 µs a KB): it is left out where nothing depends on it, which is what
+    `RoutePlanner.contested` and `.sized` tell.
+    """
     if OPERATION_OF[dialect] is not Operation.CHAT:
         return Requirements(frozenset(), len(body) // _BYTES_PER_TOKEN)
     found: set[Capability] = {Capability.STREAMING} if stream else set()
@@ -167,7 +180,7 @@ def requirements_of_fields(dialect: Dialect, fields: Fields, body: bytes, *, str
     for name in _LIMITS:
         if output is None and name in fields:
             output = _decode(_INTEGER, fields[name])
-    media = _search_media(dialect, fields, body, found)
+    media = (sized or not contested.isdisjoint(_MEDIA)) and _search_media(dialect, fields, body, found)
     tokens = _tokens_beside_media(body) if media else len(body) // _BYTES_PER_TOKEN
     return Requirements(frozenset(found), tokens, output if output is not None and output > 0 else None)
 

@@ -135,6 +135,18 @@ def test_tokens_are_a_quarter_of_the_bytes_of_text_and_media_count_flat() -> Non
     assert with_image.tokens == pytest.approx(6000, rel=0.05)
 
 
+def test_media_are_not_searched_for_where_nothing_depends_on_them() -> None:
+    body = msgspec.json.encode(parts({"type": "image_url", "image_url": {"url": "u"}}) | {"tools": [{}]})
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+
+    def needs(contested: frozenset[Capability], sized: bool) -> frozenset[Capability]:
+        return requirements_of_fields(D.OPENAI_CHAT, fields, body, contested=contested, sized=sized).needs
+
+    assert needs(frozenset({C.TOOLS}), sized=False) == {C.TOOLS}
+    assert needs(frozenset({C.VISION}), sized=False) == {C.TOOLS, C.VISION}
+    assert needs(frozenset(), sized=True) == {C.TOOLS, C.VISION}
+
+
 def test_other_operations_need_no_capability() -> None:
     assert read(D.OPENAI_EMBEDDINGS, {"input": "x" * 400}).needs == frozenset()
 
