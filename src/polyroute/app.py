@@ -8,7 +8,6 @@ import logging
 import threading
 from pathlib import Path
 
-
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
@@ -29,7 +28,6 @@ from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import ModelRow, sync_models
 from polyroute.transport.http1 import Http1Transport
-
 
 log = logging.getLogger("polyroute")
 
@@ -83,7 +81,7 @@ class App:
         self._ledger = JournaledLedger(self._database, settings.storage.journal)
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
-            self._keys = KeyDirectory(self._database, self.pepper())
+            self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = PublishedPrices()
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
@@ -102,13 +100,6 @@ class App:
             ready=self._problems,
         )  # fmt: skip
         self._watcher: asyncio.Task[None] | None = None
-
-    def pepper(self) -> bytes:
-        """The secret that keys are hashed under."""
-        configured = self.settings.auth.pepper
-        return load_pepper(
-            None if configured is None else configured.get_secret_value(), pepper_path(self._database)
-        )
 
     def _runtime(self, catalog: Catalog) -> Runtime:
         rows = model_rows(catalog)
@@ -181,3 +172,12 @@ def build_app(settings: Settings, *, sandbox_url: str | None = None, config: Pat
     return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, config=config)
 
 
+def key_storage(settings: Settings) -> tuple[Database, bytes]:
+    """Where keys are kept, and the secret that they are hashed under. Raises StorageError."""
+    database = open_database(settings.storage.database)
+    return database, _pepper(settings, database)
+
+
+def _pepper(settings: Settings, database: Database) -> bytes:
+    configured = settings.auth.pepper
+    return load_pepper(None if configured is None else configured.get_secret_value(), pepper_path(database))
