@@ -13,7 +13,7 @@ from polyroute.ports import Endpoint, Timeouts
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 
-Policy = Literal["priority"]
+Policy = Literal["priority", "weighted", "cheapest", "fastest", "balanced", "least_busy", "free_first"]
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,183 @@
+"""The composition root: settings and catalog become a running gateway. The only module that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+from pathlib import Path
+
+
+from polyroute.api.fastlane import Application, FastLane
+from polyroute.catalog.build import build_catalog
+from polyroute.catalog.inputs import read_input
+from polyroute.catalog.model import Catalog, Provider
+from polyroute.catalog.prices import PublishedPrices
+from polyroute.catalog.rows import load_rows
+from polyroute.engine.admission import Admission
+from polyroute.engine.gateway import Gateway
+from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.ports import Credential
+from polyroute.providers.registry import build_adapter
+from polyroute.routing.breaker import BreakerSettings
+from polyroute.routing.breakers import Breakers
+from polyroute.settings import ConfigurationError, Settings, load_settings
+from polyroute.settings.watch import watch
+from polyroute.storage.database import Database, open_database
+from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
+from polyroute.storage.ledger import JournaledLedger
+from polyroute.storage.models import ModelRow, sync_models
+from polyroute.transport.http1 import Http1Transport
+
+
+log = logging.getLogger("polyroute")
+
+
+def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
+    """What exists under these settings. Raises ConfigurationError (through the settings) or CatalogError."""
+    return build_catalog(
+        load_rows(), read_input(settings.catalog_values()), settings.environment, sandbox_url=sandbox_url
+    )
+
+
+def live_providers(catalog: Catalog) -> dict[str, LiveProvider]:
+    """An adapter and labelled credentials for each provider."""
+    return {name: LiveProvider(row, build_adapter(row), _credentials(row)) for name, row in catalog.providers.items()}
+
+
+def _credentials(row: Provider) -> tuple[Credential, ...]:
+    """Credentials with labels that tell them apart without revealing them."""
+    return tuple(
+        Credential(f"{row.name}#{number}-{hashlib.sha256(secret.encode()).hexdigest()[:6]}", secret)
+        for number, secret in enumerate(row.credentials, 1)
+    )
+
+
+def model_rows(catalog: Catalog) -> list[ModelRow]:
+    """The labels that callers use, for the ledger's `ai_models`; ids are stable over restarts."""
+    rows = []
+    for route in catalog.routes.values():
+        first = next(iter((*route.targets, *route.fallbacks)), None)
+        if first is not None:
+            rows.append(_label(route.name, first.provider, route.operation))
+    for provider in catalog.providers.values():
+        for operation, models in provider.models.items():
+            rows += [_label(f"{provider.name}/{model}", provider.name, operation) for model in models]
+    return rows
+
+
+def _label(name: str, provider: str, operation: str) -> ModelRow:
+    digest = hashlib.sha256(f"{operation} {name}".encode()).hexdigest()[:16]
+    return ModelRow(id=f"model_{digest}", name=name, provider=provider, operation=operation)
+
+
+class App:
+    """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, config: Path | None) -> None:
+        self.settings = settings
+        self._config = config
+        self._sandbox_url = sandbox_url
+        self._database: Database = open_database(settings.storage.database)
+        self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        self._keys: KeyDirectory | None = None
+        if settings.auth.mode == "keys":
+            self._keys = KeyDirectory(self._database, self.pepper())
+        self._prices = PublishedPrices()
+        self._transport = Http1Transport()
+        breaker = settings.defaults.breaker
+        self.gateway = Gateway(
+            self._runtime(catalog),
+            transport=self._transport,
+            ledger=self._ledger,
+            prices=self._prices,
+            admission=Admission(self._keys),
+            breakers=Breakers(
+                BreakerSettings(
+                    failures=breaker.failures, failure_rate=breaker.failure_rate, minimum=breaker.minimum,
+                    window=breaker.window, cooldown=breaker.cooldown, longest_cooldown=max(900.0, breaker.cooldown),
+                )
+            ),
+            ready=self._problems,
+        )  # fmt: skip
+        self._watcher: asyncio.Task[None] | None = None
+
+    def pepper(self) -> bytes:
+        """The secret that keys are hashed under."""
+        configured = self.settings.auth.pepper
+        return load_pepper(
+            None if configured is None else configured.get_secret_value(), pepper_path(self._database)
+        )
+
+    def _runtime(self, catalog: Catalog) -> Runtime:
+        rows = model_rows(catalog)
+        sync_models(self._database, rows)
+        return Runtime(catalog, live_providers(catalog), {row.name: row.id for row in rows})
+
+    def _problems(self) -> list[str]:
+        return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
+
+    def application(self) -> FastLane:
+        """The ASGI application of all HTTP surfaces."""
+        return FastLane(self.gateway, self._control, max_body=self.settings.server.max_body_mb << 20)
+
+    def _control(self) -> Application:
+        from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
+        from polyroute.storage.stats import StatsReader  # noqa: PLC0415
+
+        application: Application = build_admin(
+            StatsReader(self._database), lambda: self.gateway.runtime.catalog, self.gateway.admission.admit
+        )
+        return application
+
+    async def start(self) -> None:
+        """Begin to watch keys, prices and the configuration."""
+        if self._keys is not None:
+            self._keys.start()
+        # Prices take a quarter of a second to load, and nobody may wait for them.
+        threading.Thread(target=self._prices.warm, name="polyroute-prices", daemon=True).start()
+        if self._config is not None:
+            self._watcher = asyncio.create_task(self._watch(self._config))
+
+    async def stop(self) -> None:
+        """Close everything; what is in the journal is written to the database."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        await self._transport.aclose()
+        if self._keys is not None:
+            self._keys.close()
+        await asyncio.to_thread(self._ledger.close)
+        self._database.close()
+
+    # ---------------------------------------------------------------- reload
+
+    async def _watch(self, config: Path) -> None:
+        async for _ in watch([config, config.with_name(".env")]):
+            await self.reload()
+
+    async def reload(self) -> bool:
+        """Read the configuration again; swap it in when it is right, keep the old one when it is not. Requests in flight
+        end as they began. False when it was refused."""
+        try:
+            runtime = await asyncio.to_thread(self._reload)
+        except (ConfigurationError, OSError) as error:
+            log.error("the configuration was not reloaded, the old one stays: %s", error)  # noqa: TRY400 - no traceback
+            return False
+        self.gateway.runtime = runtime
+        log.info("configuration reloaded: %d providers, %d routes", len(runtime.providers), len(runtime.catalog.routes))
+        return True
+
+    def _reload(self) -> Runtime:
+        settings = load_settings(self._config)
+        for section in ("server", "storage", "auth"):
+            if getattr(settings, section) != getattr(self.settings, section):
+                log.warning("changes of '%s' take effect after a restart", section)
+        return self._runtime(make_catalog(settings, self._sandbox_url))
+
+
+def build_app(settings: Settings, *, sandbox_url: str | None = None, config: Path | None = None) -> App:
+    """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, config=config)
+
+
