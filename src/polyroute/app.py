@@ -28,6 +28,7 @@ from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import ModelRow, sync_models
 from polyroute.transport.http1 import Http1Transport
+from polyroute.types.records import label_id
 
 log = logging.getLogger("polyroute")
 
@@ -66,8 +67,7 @@ def model_rows(catalog: Catalog) -> list[ModelRow]:
 
 
 def _label(name: str, provider: str, operation: str) -> ModelRow:
-    digest = hashlib.sha256(f"{operation} {name}".encode()).hexdigest()[:16]
-    return ModelRow(id=f"model_{digest}", name=name, provider=provider, operation=operation)
+    return ModelRow(id=label_id(operation, name), name=name, provider=provider, operation=operation)
 
 
 class App:

@@ -93,3 +93,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     revoked_at: float | None = None
     operator: bool = False
+
+
+def label_id(operation: str, name: str) -> str:
+    """The `ai_models.id` of a label that callers use, for `RequestRecord.model_id`: the same in every process and start."""
+    return f"{operation}:{name}"
