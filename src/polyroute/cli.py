@@ -27,8 +27,6 @@ db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
 
-DEFAULT_CONFIG = Path("polyroute.yaml")
-
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
@@ -63,12 +61,11 @@ def options(
     """Options of all commands."""
 
 
-def read_settings(config: Path | None) -> tuple[Settings, Path | None]:
-    """The settings and the file that they came from, if any."""
-    from polyroute.settings import load_settings  # noqa: PLC0415
+def read_settings(config: Path | None, **overrides: object) -> Settings:
+    """The settings; `overrides` are options of the command line, None where not given."""
+    from polyroute.app import read_configuration  # noqa: PLC0415
 
-    path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    return load_settings(path), path
+    return read_configuration(config, {key: value for key, value in overrides.items() if value is not None})
 
 
 # ---------------------------------------------------------------- serve
@@ -88,9 +85,9 @@ def serve(
     """Start the gateway."""
     from polyroute import serving  # noqa: PLC0415
 
-    settings, path = read_settings(config)
-    settings = settings.with_server(host=host, port=port, workers=workers)
-    raise typer.Exit(serving.serve(settings, path, sandbox=sandbox, sandbox_if_no_keys=sandbox_if_no_keys))
+    chosen = {"server.host": host, "server.port": port, "server.workers": workers}
+    settings = read_settings(config, **chosen)
+    raise typer.Exit(serving.serve(settings, sandbox=sandbox, sandbox_if_no_keys=sandbox_if_no_keys))
 
 
 @app.command()
@@ -115,12 +112,12 @@ def sandbox(
 # ---------------------------------------------------------------- what there is
 
 
-def read_catalog(config: Path | None) -> tuple[Settings, Path | None, Catalog]:
-    """Settings, their file, and what exists under them."""
+def read_catalog(config: Path | None) -> tuple[Settings, Catalog]:
+    """Settings, and what exists under them."""
     from polyroute.app import make_catalog  # noqa: PLC0415
 
-    settings, path = read_settings(config)
-    return settings, path, make_catalog(settings)
+    settings = read_settings(config)
+    return settings, make_catalog(settings)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
@@ -131,7 +128,7 @@ def models(config: Config = None, as_json: AsJson = False) -> None:
     """List every name that callers can use."""
     from polyroute import inspection  # noqa: PLC0415
 
-    rows = inspection.models(read_catalog(config)[2])
+    rows = inspection.models(read_catalog(config)[1])
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -150,7 +147,7 @@ def explain(
     from polyroute import inspection  # noqa: PLC0415
     from polyroute.types.errors import PolyrouteError  # noqa: PLC0415
 
-    catalog = read_catalog(config)[2]
+    catalog = read_catalog(config)[1]
     try:
         plan = inspection.explain(catalog, route)
     except PolyrouteError as error:
@@ -167,8 +164,8 @@ def doctor(config: Config = None) -> None:
     """Check configuration, credentials and database; say what is wrong and how to mend it."""
     from polyroute import inspection  # noqa: PLC0415
 
-    settings, path, catalog = read_catalog(config)
-    if inspection.doctor(settings, path, catalog):
+    settings, catalog = read_catalog(config)
+    if inspection.doctor(settings, catalog):
         raise typer.Exit(1)
 
 
@@ -187,7 +184,7 @@ def keys_create(
     from polyroute.app import key_storage  # noqa: PLC0415
     from polyroute.storage.keys import create_key  # noqa: PLC0415
 
-    settings, _, catalog = read_catalog(config)
+    settings, catalog = read_catalog(config)
     allowed = None if routes is None else tuple(part.strip() for part in routes.split(",") if part.strip())
     for route in allowed or ():
         if route not in catalog.routes and "/" not in route:
@@ -212,7 +209,7 @@ def keys_list(config: Config = None) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("id", "name", "begins with", "routes", "user", "created", "state"):
         table.add_column(column, overflow="fold")
-    for key in list_keys(open_database(read_settings(config)[0].storage.database)):
+    for key in list_keys(open_database(read_settings(config).storage.database)):
         routes = "all" if key.routes is None else ", ".join(key.routes)
         created = datetime.fromtimestamp(key.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         state = "revoked" if key.revoked_at is not None else "operator" if key.operator else "active"
@@ -228,7 +225,7 @@ def keys_revoke(
     from polyroute.storage.database import open_database  # noqa: PLC0415
     from polyroute.storage.keys import revoke_key  # noqa: PLC0415
 
-    record = revoke_key(open_database(read_settings(config)[0].storage.database), key)
+    record = revoke_key(open_database(read_settings(config).storage.database), key)
     if record is None:
         typer.echo(f"There is no one active key '{key}'; `polyroute keys list` shows them.", err=True)
         raise typer.Exit(2)
@@ -243,6 +240,6 @@ def db_upgrade(config: Config = None) -> None:
     """Bring the database to the newest schema (`serve` does so too)."""
     from polyroute.storage.database import SCHEMA_HEAD, display_url, open_database  # noqa: PLC0415
 
-    url = read_settings(config)[0].storage.database
+    url = read_settings(config).storage.database
     open_database(url).close()
     typer.echo(f"{display_url(url)} is at schema {SCHEMA_HEAD}.")

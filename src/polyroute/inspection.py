@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -90,11 +89,12 @@ def print_plan(plan: Plan, catalog: Catalog) -> None:
         console.print(f"not tried: {drop.target}: {drop.reason}", highlight=False)
 
 
-def doctor(settings: Settings, config: Path | None, catalog: Catalog) -> list[str]:
+def doctor(settings: Settings, catalog: Catalog) -> list[str]:
     """Print what is configured and found; gives the problems, each with its mending."""
     console = Console()
     problems: list[str] = []
-    console.print(f"configuration: {config or 'none; from the environment alone'}", highlight=False)
+    file = settings.sources[0] if len(settings.sources) > 1 else "none; from the environment alone"
+    console.print(f"configuration: {file}", highlight=False)
     database = _check_database(settings, problems)
     console.print(f"database:      {database}", highlight=False)
     console.print(f"auth:          {settings.auth.mode}", highlight=False)
@@ -105,7 +105,7 @@ def doctor(settings: Settings, config: Path | None, catalog: Catalog) -> list[st
         console.print(f"  {state} {row.name:12} {told}; {', '.join(sorted(row.serves))}", highlight=False)
     for skipped in catalog.skipped:
         console.print(f"  [dim]off[/dim] {skipped.name:12} {skipped.reason}", highlight=False)
-    problems += [f"{warning}" for warning in catalog.warnings]
+    problems += [*settings.warnings, *catalog.warnings]
     if not any(row.enabled for row in catalog.providers.values()):
         problems.append("no provider is on: set a credential, or try `polyroute serve --sandbox`")
     for warning in _unpriced(catalog):
@@ -130,9 +130,9 @@ def _check_database(settings: Settings, problems: list[str]) -> str:
 
 
 def _unpriced(catalog: Catalog) -> list[str]:
-    from polyroute.catalog.prices import PublishedPrices  # noqa: PLC0415 - loading the tables takes a while
+    from polyroute.catalog.prices import CatalogPrices  # noqa: PLC0415 - loading the tables takes a while
 
-    prices = PublishedPrices()
+    prices = CatalogPrices()
     missing = [
         f"{row.name}/{model}"
         for row in catalog.providers.values()

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import uvloop
 
@@ -35,7 +34,7 @@ def configure_logging() -> None:
     logging.getLogger("polyroute").setLevel(logging.INFO)
 
 
-def serve(settings: Settings, config: Path | None, *, sandbox: bool, sandbox_if_no_keys: bool) -> int:
+def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int:
     """Run until told to stop; gives the exit code."""
     configure_logging()
     if not sandbox and not any(row.enabled for row in make_catalog(settings).providers.values()):
@@ -48,21 +47,19 @@ def serve(settings: Settings, config: Path | None, *, sandbox: bool, sandbox_if_
     try:
         url = simulated.url() if simulated is not None else None
         if settings.server.workers == 1:
-            return run_worker(settings, config, listener, url, announce=True)
+            return run_worker(settings, listener, url, announce=True)
         return Workers(
             settings.server.workers,
-            lambda number: run_worker(settings, config, listener, url, announce=number == 0),
+            lambda number: run_worker(settings, listener, url, announce=number == 0),
         ).run()
     finally:
         if simulated is not None:
             simulated.stop()
 
 
-def run_worker(
-    settings: Settings, config: Path | None, listener: socket.socket, sandbox_url: str | None, *, announce: bool
-) -> int:
+def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | None, *, announce: bool) -> int:
     """Serve from this process."""
-    app = build_app(settings, sandbox_url=sandbox_url, config=config)
+    app = build_app(settings, sandbox_url=sandbox_url)
     return uvloop.run(_serve(app, listener, announce=announce))
 
 
