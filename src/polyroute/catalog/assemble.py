@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -28,11 +28,13 @@ def assemble_provider(
     *,
     timeouts: Timeouts,
     sandbox_url: str | None,
+    built_in: Iterable[str],
     problems: Problems,
 ) -> Provider | SkippedProvider:
-    """One provider, with every mistake in its entry noted in `problems`. `timeouts` are the defaults."""
+    """One provider, with every mistake in its entry noted in `problems`. `timeouts` are the defaults,
+    `built_in` the names that need no adapter."""
     entry_or_none, entry = entry, entry or ProviderEntry()
-    shape = shape_of(name, row, entry, problems)
+    shape = shape_of(name, row, entry, built_in, problems)
     check = EntryReader(name, entry, shape.endpoints, problems)
     endpoints, serves = check.endpoints(), check.serves()
     parts = {

@@ -58,7 +58,14 @@ def _build(
         if row is None and "/" in name:
             problems.add(("providers", name), "a provider's name may not contain a slash: targets are provider/model")
         found = assemble_provider(
-            name, row, entry, environment, timeouts=defaults.timeouts, sandbox_url=sandbox_url, problems=problems
+            name,
+            row,
+            entry,
+            environment,
+            timeouts=defaults.timeouts,
+            sandbox_url=sandbox_url,
+            built_in=rows,
+            problems=problems,
         )
         if isinstance(found, Provider):
             providers[name] = found

@@ -71,7 +71,9 @@ class EntryShape(msgspec.Struct, frozen=True):
     endpoints: tuple[Endpoint, ...]
 
 
-def shape_of(name: str, row: Row | None, entry: ProviderEntry, problems: Problems) -> EntryShape:
+def shape_of(
+    name: str, row: Row | None, entry: ProviderEntry, built_in: Iterable[str], problems: Problems
+) -> EntryShape:
     """A row's shape, or that of the adapter which an entry of one's own names."""
     path = ("providers", name, "adapter")
     if row is not None:
@@ -79,12 +81,17 @@ def shape_of(name: str, row: Row | None, entry: ProviderEntry, problems: Problem
             problems.add(path, f"{name} is a built-in provider: leave `adapter` out, or give the entry another name")
         endpoints = addresses.row_endpoints(row, moved=False, sandbox_url=None)
         return EntryShape(row.adapter, row.auth, row.kind, endpoints)
-    if entry.base_url is None:
-        problems.add(("providers", name, "base_url"), "an entry that is no built-in provider needs a base_url")
     found = ADAPTERS.get(entry.adapter or "")
-    if found is None:
-        problems.add(path, "unknown adapter", given=entry.adapter, choices=ADAPTERS)
-        found = ADAPTERS["openai_compatible"]
+    if found is None and entry.adapter is None and entry.base_url is None:
+        message = "unknown provider; an entry of one's own needs `adapter` and `base_url`"
+        problems.add(("providers", name), message, given=name, choices=built_in)
+    elif found is None:
+        problems.add(
+            path, "unknown adapter" if entry.adapter else "which adapter?", given=entry.adapter, choices=ADAPTERS
+        )
+    elif entry.base_url is None:
+        problems.add(("providers", name, "base_url"), "an entry that is no built-in provider needs a base_url")
+    found = found or ADAPTERS["openai_compatible"]
     serves = entry.serves
     if serves is None:
         serves = tuple({OPERATION_OF[dialect].value: None for dialect in found.endpoints})[:1]

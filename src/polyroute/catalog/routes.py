@@ -98,6 +98,8 @@ class RouteReader:
         self.problems = problems
         self.built_in = built_in_routes(providers, defaults)
         self.names = sorted({*providers, *skipped})
+        mistaken = {found.path[1] for found in problems.found if found.path[0] == "providers" and len(found.path) == 2}
+        self.valid = [name for name in self.names if name not in mistaken]
         self.done: dict[str, Route] = {}
         self.open: list[str] = []
 
@@ -218,7 +220,7 @@ class RouteReader:
         expected = "provider/model or a provider" + (
             ", a route, or a model id that a provider lists" if fallback else ""
         )
-        choices = [*self.names, *(self.entries if fallback else ())]
+        choices = [*self.valid, *(self.entries if fallback else ())]
         nearest = find_nearest(name, choices)
         self.problems.note(
             path,
