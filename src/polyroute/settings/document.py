@@ -161,13 +161,9 @@ def _expand(value: Any, path: KeyPath, document: Document, environment: Mapping[
 
 
 def walk(values: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every leaf with its key path; an empty mapping or list is a leaf."""
-    children: list[tuple[str | int, Any]] = []
-    if isinstance(values, dict):
-        children = list(values.items())
-    elif isinstance(values, list):
-        children = list(enumerate(values))
-    if not children:
+    """Every leaf with its key path; lists and empty mappings are leaves."""
+    if not isinstance(values, dict) or not values:
         yield path, values
-    for name, child in children:
+        return
+    for name, child in values.items():
         yield from walk(child, (*path, name))
