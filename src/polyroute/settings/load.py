@@ -13,7 +13,16 @@ from polyroute.settings.document import Document, expand_references, read_docume
 from polyroute.settings.environment import fill_from_environment, read_env_file
 from polyroute.settings.explain import report_errors
 from polyroute.settings.models import Section, ServerSettings, Values
-from polyroute.settings.problems import ConfigurationError, Finding, KeyPath, Origin, Problem, dotted, hide_user, is_secret
+from polyroute.settings.problems import (
+    ConfigurationError,
+    Finding,
+    KeyPath,
+    Origin,
+    Problem,
+    dotted,
+    hide_user,
+    is_secret,
+)
 
 DEFAULT_FILE = Path("polyroute.yaml")
 
