@@ -5,37 +5,51 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import threading
+from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
-
+from typing import Any
 
 from polyroute.api.fastlane import Application, FastLane
-from polyroute.catalog.build import build_catalog
-from polyroute.catalog.inputs import read_input
+from polyroute.api.requests import read_head
+from polyroute.catalog.build import build_catalog, check_input
+from polyroute.catalog.inputs import CatalogProblem, read_input
 from polyroute.catalog.model import Catalog, Provider
-from polyroute.catalog.prices import PublishedPrices
+from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.admission import Admission
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.runtime import LiveProvider, Runtime
-from polyroute.ports import Credential
+from polyroute.ports import Credential, Headers
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
-from polyroute.settings import ConfigurationError, Settings, load_settings
-from polyroute.settings.watch import watch
+from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import ModelRow, sync_models
 from polyroute.transport.http1 import Http1Transport
-
+from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.records import label_id
 
 log = logging.getLogger("polyroute")
 
 
+def read_configuration(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings, checked as far as a catalog can be made of them. `overrides` are the command line's, by dotted key.
+
+    Raises ConfigurationError with everything that is wrong.
+    """
+
+    def check(settings: Settings) -> tuple[CatalogProblem, ...]:
+        return check_input(load_rows(), read_input(settings.catalog_values()), settings.environment)
+
+    return load_settings(path, overrides=overrides, check=check)
+
+
 def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
-    """What exists under these settings. Raises ConfigurationError (through the settings) or CatalogError."""
+    """What exists under these settings."""
     return build_catalog(
         load_rows(), read_input(settings.catalog_values()), settings.environment, sandbox_url=sandbox_url
     )
@@ -68,23 +82,21 @@ def model_rows(catalog: Catalog) -> list[ModelRow]:
 
 
 def _label(name: str, provider: str, operation: str) -> ModelRow:
-    digest = hashlib.sha256(f"{operation} {name}".encode()).hexdigest()[:16]
-    return ModelRow(id=f"model_{digest}", name=name, provider=provider, operation=operation)
+    return ModelRow(id=label_id(operation, name), name=name, provider=provider, operation=operation)
 
 
 class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, config: Path | None) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None) -> None:
         self.settings = settings
-        self._config = config
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
         self._ledger = JournaledLedger(self._database, settings.storage.journal)
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
-            self._keys = KeyDirectory(self._database, self.pepper())
-        self._prices = PublishedPrices()
+            self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
+        self._prices = CatalogPrices()
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
         self.gateway = Gateway(
@@ -103,13 +115,6 @@ class App:
         )  # fmt: skip
         self._watcher: asyncio.Task[None] | None = None
 
-    def pepper(self) -> bytes:
-        """The secret that keys are hashed under."""
-        configured = self.settings.auth.pepper
-        return load_pepper(
-            None if configured is None else configured.get_secret_value(), pepper_path(self._database)
-        )
-
     def _runtime(self, catalog: Catalog) -> Runtime:
         rows = model_rows(catalog)
         sync_models(self._database, rows)
@@ -124,21 +129,31 @@ class App:
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
-        from polyroute.storage.stats import StatsReader  # noqa: PLC0415
+        from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
         application: Application = build_admin(
-            StatsReader(self._database), lambda: self.gateway.runtime.catalog, self.gateway.admission.admit
+            # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
+            LedgerStats(self._database, simulated=self._sandbox_url is not None),
+            lambda: self.gateway.runtime.catalog,
+            lambda request: self._admit_operator(request.scope["headers"]),
         )
         return application
+
+    def _admit_operator(self, headers: Headers) -> None:
+        """Raises PolyrouteError unless an operator's key was sent; in open mode everybody on this machine is one."""
+        key = self.gateway.admission.admit(read_head(headers).credential)
+        if key is not None and not key.operator:
+            raise PolyrouteError(
+                ErrorKind.FORBIDDEN,
+                f"The key '{key.name}' is not an operator's: `polyroute keys create --operator` makes one.",
+            )
 
     async def start(self) -> None:
         """Begin to watch keys, prices and the configuration."""
         if self._keys is not None:
             self._keys.start()
-        # Prices take a quarter of a second to load, and nobody may wait for them.
-        threading.Thread(target=self._prices.warm, name="polyroute-prices", daemon=True).start()
-        if self._config is not None:
-            self._watcher = asyncio.create_task(self._watch(self._config))
+        self._prices.warm()
+        self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Close everything; what is in the journal is written to the database."""
@@ -152,9 +167,10 @@ class App:
 
     # ---------------------------------------------------------------- reload
 
-    async def _watch(self, config: Path) -> None:
-        async for _ in watch([config, config.with_name(".env")]):
-            await self.reload()
+    async def _watch(self) -> None:
+        async with aclosing(watch(self.settings.sources)) as changes:
+            async for _ in changes:
+                await self.reload()
 
     async def reload(self) -> bool:
         """Read the configuration again; swap it in when it is right, keep the old one when it is not. Requests in flight
@@ -169,15 +185,24 @@ class App:
         return True
 
     def _reload(self) -> Runtime:
-        settings = load_settings(self._config)
+        settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
         for section in ("server", "storage", "auth"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
         return self._runtime(make_catalog(settings, self._sandbox_url))
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None, config: Path | None = None) -> App:
+def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
     """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, config=config)
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
 
 
+def key_storage(settings: Settings) -> tuple[Database, bytes]:
+    """Where keys are kept, and the secret that they are hashed under. Raises StorageError."""
+    database = open_database(settings.storage.database)
+    return database, _pepper(settings, database)
+
+
+def _pepper(settings: Settings, database: Database) -> bytes:
+    configured = settings.auth.pepper
+    return load_pepper(None if configured is None else configured.get_secret_value(), pepper_path(database))

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
-from polyroute.app import App, build_app
+from polyroute.app import App, build_app, read_configuration
 from polyroute.dialects.fold import fold
 from polyroute.dialects.registry import codec
 from polyroute.engine.answers import StreamAnswer, WholeAnswer
@@ -21,7 +21,6 @@ from polyroute.engine.envelope import json_call, new_request_id
 from polyroute.engine.forms import Form
 from polyroute.engine.lanes import Conversation
 from polyroute.ports import Call, Headers
-from polyroute.settings import load_settings
 from polyroute.types.chat import PartDelta, PartStarted, TextPart, ToolCallPart
 from polyroute.types.errors import AttemptFailed, ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Dialect
@@ -129,7 +128,7 @@ class Gateway:
 
         Raises polyroute.settings.ConfigurationError, which lists everything that is wrong.
         """
-        return cls(build_app(load_settings(None if path is None else Path(path))))
+        return cls(build_app(read_configuration(None if path is None else Path(path))))
 
     async def __aenter__(self) -> Self:
         await self._app.start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -28,7 +30,16 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_server(application: Any, *, patience: float = 30.0) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn's server, which leaves the signals to whoever runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn would raise the signal again when it is done, and so end the process before the ledger is closed."""
+        yield
+
+
+def make_server(application: Any, *, patience: float = 30.0) -> Server:
     """A server for a bound socket: no access log, no lifespan, HTTP only. `patience` is how long, in seconds, requests in
     flight may take to finish when the server is told to stop."""
     config = uvicorn.Config(
@@ -43,4 +54,4 @@ def make_server(application: Any, *, patience: float = 30.0) -> uvicorn.Server:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(patience),
     )
-    return uvicorn.Server(config)
+    return Server(config)
