@@ -30,14 +30,12 @@ _LIMITS = {
 }
 
 
-def report_errors(error: ValidationError, raw: dict[str, Any], document: Document, at: KeyPath = ()) -> None:
-    """Note every complaint at its place; `raw` are the values as written, before variables were filled in,
-    and `at` is where they stand in the whole."""
+def report_errors(error: ValidationError, raw: dict[str, Any], document: Document) -> None:
+    """Note every complaint at its place; `raw` are the values as written, before variables were filled in."""
     seen: dict[KeyPath, list[str]] = {}
     unknown: set[KeyPath] = set()
     for found in error.errors(include_url=False, include_input=False):
         path, missing = _place(found["loc"], raw)
-        path = (*at, *path)
         if found["type"] == "extra_forbidden":
             unknown.add(path)
         expected = _expected(found["type"], found.get("ctx", {}), found["msg"])
@@ -51,8 +49,8 @@ def report_errors(error: ValidationError, raw: dict[str, Any], document: Documen
             nearest = find_nearest(str(path[-1]), names)
             document.report(path, "unknown key", expected="one of " + ", ".join(names), nearest=nearest)
             continue
-        given = _value_at(raw, path[len(at) :])
-        message = "is required and missing" if path and _place(path[len(at) :], raw)[1] else "wrong value"
+        given = _value_at(raw, path)
+        message = "is required and missing" if path and _place(path, raw)[1] else "wrong value"
         choices = literals_at(path)
         document.report(
             path,

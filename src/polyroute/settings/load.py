@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, SecretStr, ValidationError
 from polyroute.settings.document import Document, expand_references, read_document, walk
 from polyroute.settings.environment import fill_from_environment, read_env_file
 from polyroute.settings.explain import report_errors
-from polyroute.settings.models import Section, ServerSettings, Values
+from polyroute.settings.models import Section, Values
 from polyroute.settings.problems import (
     ConfigurationError,
     Finding,
@@ -72,26 +72,6 @@ class Settings(Values):
         routes = {name: _plain(entry) for name, entry in self.routes.items()}
         return {"defaults": defaults, "providers": providers, "routes": routes, "invalid": sorted(self._invalid)}
 
-    def with_server(self, *, host: str | None = None, port: int | None = None, workers: int | None = None) -> Settings:
-        """The same settings with what the command line says about the server; None leaves a value as it is.
-
-        Raises ConfigurationError, also where the host opens the door to other machines.
-        """
-        given = {"host": host, "port": port, "workers": workers}
-        changes = {name: value for name, value in given.items() if value is not None}
-        document = Document(values={"server": {**self.server.model_dump(), **changes}})
-        document.origins = {(): Origin("command line"), **{("server", name): Origin(f"--{name}") for name in changes}}
-        settings = self
-        try:
-            server = ServerSettings.model_validate(document.values["server"])
-            settings = self.model_copy(update={"server": server})
-        except ValidationError as error:
-            report_errors(error, document.values["server"], document, at=("server",))
-        _check_open_door(settings, document)
-        if document.problems:
-            raise ConfigurationError(document.problems)
-        return settings
-
     def describe_changes(self) -> list[str]:
         """One line for each key that differs from its default, with where it was written; secrets are not shown."""
         usual = dict(walk(Values().model_dump()))
@@ -109,11 +89,13 @@ def load_settings(
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
     *,
+    overrides: Mapping[str, Any] | None = None,
     check: Callable[[Settings], Iterable[Finding]] | None = None,
 ) -> Settings:
     """Read the configuration: `path`, else `POLYROUTE_CONFIG`, else `./polyroute.yaml` if it exists, else none.
 
-    A `.env` file beside it (in the working folder without one) stands behind the environment. `check` finds
+    A `.env` file beside it (in the working folder without one) stands behind the environment. `overrides` are
+    values of the command line by dotted key (`server.port`); they come before everything. `check` finds
     mistakes that need more knowledge than types; it is asked about whatever is right in itself even when something else
     is wrong. `environ` None means the process's own.
 
@@ -127,6 +109,7 @@ def load_settings(
     env_file = (path.parent if path is not None else Path()) / ".env"
     environment = {**read_env_file(env_file, document.problems), **process}
     warnings = fill_from_environment(document, environment)
+    _apply_overrides(document, overrides or {})
     settings = _validate(document, environment)
     if check is not None:
         for found in check(settings):
@@ -188,6 +171,18 @@ def _remove(values: dict[str, Any], document: Document) -> None:
             holder = holder.get(part) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and place:
             holder.pop(place[-1], None)
+
+
+def _apply_overrides(document: Document, overrides: Mapping[str, Any]) -> None:
+    for key, value in overrides.items():
+        path = tuple(key.split("."))
+        holder = document.values
+        for part in path[:-1]:
+            if not isinstance(holder.get(part), dict):
+                holder[part] = {}
+            holder = holder[part]
+        holder[path[-1]] = value
+        document.origins[path] = Origin("command line")
 
 
 def _check_open_door(settings: Settings, document: Document) -> None:

@@ -282,20 +282,21 @@ def test_open_mode_is_refused_elsewhere(tmp_path, host):
     assert load(tmp_path, f"server: {{host: '{host}'}}\nauth: {{mode: keys}}").server.host == host
 
 
-def test_the_command_line_changes_the_server(tmp_path):
-    settings = load(tmp_path, "server: {workers: 3}", {"OPENAI_API_KEY": "k"})
-    changed = settings.with_server(port=1, host=None)
-    assert (changed.server.port, changed.server.workers, changed.environment["OPENAI_API_KEY"]) == (1, 3, "k")
-    assert settings.server.port == 8080
+def test_the_command_line_comes_first(tmp_path):
+    file = tmp_path / "polyroute.yaml"
+    file.write_text("server: {workers: 3, host: 0.0.0.0}")
+    settings = load_settings(file, {}, overrides={"server.port": 1, "server.host": "127.0.0.1"})
+    assert (settings.server.port, settings.server.workers, settings.server.host) == (1, 3, "127.0.0.1")
+    assert "server.port = 1  (command line)" in settings.describe_changes()
 
 
-def test_the_command_line_may_not_open_the_door_either(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"--host: server\.host: auth\.mode is open"):
-        load(tmp_path, "").with_server(host="0.0.0.0")
-    with pytest.raises(
-        ConfigurationError, match=r"--port: server\.port: wrong value, given 99999 \(expected at most 65535\)"
-    ):
-        load(tmp_path, "").with_server(port=99999)
+def test_the_command_line_may_not_open_the_door_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"command line: server\.host: auth\.mode is open"):
+        load_settings(None, {}, overrides={"server.host": "0.0.0.0"})
+    said = r"command line: server\.port: wrong value, given 99999 \(expected at most 65535\)"
+    with pytest.raises(ConfigurationError, match=said):
+        load_settings(None, {}, overrides={"server.port": 99999})
 
 
 # ---------------------------------------------------------------- what was resolved
