@@ -82,7 +82,9 @@ ai_models = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True, comment="operation:name"),
     sa.Column("name", sa.Text, nullable=False, comment="what callers write in `model`"),
-    sa.Column("provider", sa.Text, nullable=False, comment="the provider that is expected to serve it: the first target's"),
+    sa.Column(
+        "provider", sa.Text, nullable=False, comment="the provider that is expected to serve it: the first target's"
+    ),
     sa.Column("operation", sa.Text, nullable=False),
     sa.Column("token_cost", Money, comment="what users are charged for one use, in credits"),
 )
@@ -180,7 +182,9 @@ keys = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the key under the pepper"),
+    sa.Column(
+        "digest", sa.LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the key under the pepper"
+    ),
     sa.Column("prefix", sa.Text, nullable=False, comment="the key's first characters, to recognise it by"),
     sa.Column("created_at", UtcTimestamp, nullable=False),
     sa.Column("routes", sa.JSON(none_as_null=True), comment="[name, …]; NULL allows every route"),
