@@ -88,7 +88,7 @@ def create_key(
         name=name.strip(),
         digest=digest_of(key, pepper),
         prefix=key[:_PREFIX_LENGTH],
-        created_at=time.time(),
+        created_at=time.time_ns() // 1000 / 1e6,  # to the microsecond, as it is stored
         routes=None if routes is None else tuple(routes),
         user_id=user_id,
     )
