@@ -20,7 +20,7 @@ from polyroute.types.operations import Dialect
 def parse_response(body: bytes) -> list[AnyEvent]:
     """The events of a whole answer, which is read as a stream of one chunk. Raises AttemptFailed as the parser does."""
     answer = read_whole(body)
-    reading = _AnswerReading()
+    reading = _AnswerReading(whole=True)
     events = reading.add(answer, body)
     return events + reading.end(complete=True)
 
@@ -122,7 +122,8 @@ def _read_leniently(data: bytes, error: Exception) -> WireAnswer:
 class _AnswerReading:
     """Chunks → events; a whole answer is one chunk whose delta is the message."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
         self.touched = False
         self._started = False
         self._choices: dict[int, ChoiceReading] = {}
@@ -171,8 +172,8 @@ class _AnswerReading:
         choice = self._choices.get(number)
         if choice is None:
             choice = self._choices[number] = ChoiceReading(number, self._salt)
-        message = wire.delta
-        if message is None and wire.message is not None and choice.empty:
+        message = wire.delta  # Perplexity sends both, in streams and in whole answers
+        if wire.message is not None and (self._whole or (message is None and choice.empty)):
             message = wire.message
         if message is not None:
             choice.add(message, events)

@@ -169,8 +169,10 @@ class ChoiceReading:
                 self._text("refusal", said, events)
 
     def _add_audio(self, audio: dict[str, Any], events: list[AnyEvent]) -> None:
-        self.meaningful = True
         identity, data, transcript = (_string(audio.get(name)) for name in ("id", "data", "transcript"))
+        if not (identity or data or transcript):
+            return
+        self.meaningful = True
         if self._audio is None:
             self._leave(events)
             self._audio = self._next_index
