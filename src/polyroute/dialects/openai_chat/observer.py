@@ -147,7 +147,7 @@ class ChatObserver:
     def _observe_odd(self, data: bytes) -> bool:
         """The terminator, or an event of JSON whose types are not the usual ones: only an error in it matters."""
         if data.strip() == b"[DONE]":
-            self.seen.complete = True
+            self.seen.complete = self.seen.ended = True
             return False
         try:
             value = msgspec.json.decode(data)
