@@ -108,7 +108,7 @@ def _reasoning(value: Any) -> Reasoning | None:
         case str() if value in THINK_LEVELS:
             return Reasoning(effort=value)
         case _:
-            refuse(
+            raise refusal(
                 f'invalid think value: {json_text(value)} (must be a bool, "low", "medium", "high" or "max")', "think"
             )
 
