@@ -8,7 +8,7 @@ the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -181,10 +181,9 @@ class Adapter(Protocol):
     ) -> WireRequest:
         """The HTTP request, addressed and signed."""
 
-    def adjust(
-        self, endpoint: Endpoint, fields: dict[str, msgspec.Raw]
-    ) -> tuple[dict[str, msgspec.Raw], tuple[str, ...]]:
-        """The provider's quirks on a request body's top-level fields; also the names of those that were dropped."""
+    def adjust(self, endpoint: Endpoint, fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The provider's quirks on a request body's top-level fields (raw JSON where relayed, values where translated);
+        also the names of those that were dropped."""
 
     def profile(self, model: str) -> ModelProfile:
         """What is known of a model, for renderers."""
@@ -211,6 +210,8 @@ class Observation(msgspec.Struct):
     """A content, tool-call or reasoning event was seen: the attempt commits."""
     complete: bool = False
     """The answer's own end was seen (finish reason, terminal event or whole body)."""
+    ended: bool = False
+    """The dialect's end marker was seen (`[DONE]` …): after it a caller may take the answer for whole."""
     finish: str | None = None
     model: str | None = None
     upstream_id: str | None = None

@@ -54,6 +54,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     """A rate card in USD: tokens per million, images each, seconds and characters each. None means unknown.
 
     `version` names the table and its date; `tiers` are (from this many input tokens on, price) in rising order.
+    `images` are (size, quality, price each), most particular first, where None stands for any; `image` is the price
+    of what none of them names.
     """
 
     version: str
@@ -70,6 +72,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     character: Decimal | None = None
     checked: date | None = None
     tiers: tuple[tuple[int, Price], ...] = ()
+    images: tuple[tuple[str | None, str | None, Decimal], ...] = ()
 
 
 CostOrigin = Literal["reported", "priced", "estimated", "simulated"]

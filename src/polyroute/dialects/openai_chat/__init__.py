@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, as OpenAI and everyone who is compatible with it speak them."""
