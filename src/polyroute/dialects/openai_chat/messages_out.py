@@ -122,11 +122,8 @@ class MessageRenderer:
                     self._add_reasoning(record, part)
                 case ToolCallPart():
                     calls.append(self._call(part))
-                case RefusalPart() if self._itself:
-                    record["refusal"] = (record.get("refusal") or "") + part.text
                 case RefusalPart():
-                    content.append(TextPart(text=part.text))
-                    self.note("refusal replayed as text")
+                    self._add_refusal(record, content, part)
                 case AudioPart() if part.id is not None:
                     record["audio"] = {"id": part.id}
                 case TextPart():
@@ -137,17 +134,21 @@ class MessageRenderer:
                     self.note(f"{part.__struct_config__.tag} of an assistant turn removed")
         if calls:
             content = [part for part in content if not isinstance(part, TextPart) or part.text]
-        if content:
-            record["content"] = self._content(tuple(content), "assistant")
-        elif not calls and "refusal" not in record and "audio" not in record:
+        record["content"] = self._content(tuple(content), "assistant") if content else None
+        if not content and not calls and not {"refusal", "audio"} & set(record):
             record["content"] = ""
-        else:
-            record["content"] = None
         if annotations and not self._itself:
             record["annotations"] = annotations
         if calls:
             record["tool_calls"] = calls
         return self._named(record, message.name)
+
+    def _add_refusal(self, record: dict[str, Any], content: list[AnyPart], part: RefusalPart) -> None:
+        if self._itself:
+            record["refusal"] = (record.get("refusal") or "") + part.text
+        else:
+            content.append(TextPart(text=part.text))
+            self.note("refusal replayed as text")
 
     def _add_reasoning(self, record: dict[str, Any], part: ReasoningPart) -> None:
         state = part.state
