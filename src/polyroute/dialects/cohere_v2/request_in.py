@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from polyroute.dialects.media_bytes import is_base64, sniff_image, split_data_url
-from polyroute.dialects.request_fields import Fields, json_text, read_object, refusal, refuse
+from polyroute.dialects.request_fields import Fields, join_tool_turns, json_text, read_object, refusal, refuse
 from polyroute.types.chat import (
     AnyPart,
     ChatRequest,
@@ -34,7 +34,8 @@ def parse_chat(body: bytes) -> ChatRequest:
     """A body of `/v2/chat`."""
     fields = Fields(read_object(body))
     model = fields.required_text("model")
-    messages = tuple(_message(Fields(item, f"messages[{i}]")) for i, item in enumerate(fields.items("messages")))
+    items = enumerate(fields.items("messages"))
+    messages = join_tool_turns(_message(Fields(item, f"messages[{i}]")) for i, item in items)
     if not messages:
         refuse("messages must not be empty", "messages")
     strict = fields.flag("strict_tools")

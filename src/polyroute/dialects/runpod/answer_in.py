@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -49,10 +50,8 @@ def _decode(data: bytes) -> _Job:
 def _failure(kind: ErrorKind | None, error: Any) -> AttemptFailed:
     """The handler's error: text, JSON in text, or an object."""
     if isinstance(error, str) and error.startswith("{"):
-        try:
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
             error = msgspec.json.decode(error)
-        except (msgspec.DecodeError, RecursionError):
-            pass
     if isinstance(error, dict):
         error = error.get("error_message") or error.get("message") or error.get("error") or error
     message = error if isinstance(error, str) else json_text(error)
