@@ -78,6 +78,7 @@ def create_key(
     name: str,
     routes: Iterable[str] | None = None,
     user_id: str | None = None,
+    operator: bool = False,
 ) -> tuple[str, KeyRecord]:
     """Issue a key. The first of the pair is the key itself, which exists nowhere else from now on."""
     if not name.strip():
@@ -91,6 +92,7 @@ def create_key(
         created_at=time.time_ns() // 1000 / 1e6,  # to the microsecond, as it is stored
         routes=None if routes is None else tuple(routes),
         user_id=user_id,
+        operator=operator,
     )
     with _changing(database) as driver:
         marks = ",".join("?" * len(KEY_COLUMNS))
@@ -105,6 +107,7 @@ def create_key(
                 None if record.routes is None else json.dumps(record.routes),
                 record.user_id,
                 None,
+                record.operator,
             ),
         )
     return key, record
@@ -153,7 +156,7 @@ def _read_keys(driver: Driver) -> list[KeyRecord]:
 
 
 def _key_record(row: Sequence[Any]) -> KeyRecord:
-    identifier, name, digest, prefix, created_at, routes, user_id, revoked_at = row
+    identifier, name, digest, prefix, created_at, routes, user_id, revoked_at, operator = row
     allowed = json.loads(routes) if isinstance(routes, str) else routes
     return KeyRecord(
         id=identifier,
@@ -164,6 +167,7 @@ def _key_record(row: Sequence[Any]) -> KeyRecord:
         routes=None if allowed is None else tuple(allowed),
         user_id=user_id,
         revoked_at=None if revoked_at is None else _seconds(revoked_at),
+        operator=bool(operator),
     )
 
 

@@ -33,7 +33,7 @@ ATTEMPT_COLUMNS = (
 MODEL_COLUMNS = ("id", "name", "provider", "operation")
 """The columns of `ai_models` that the writer fills."""
 
-KEY_COLUMNS = ("id", "name", "digest", "prefix", "created_at", "routes", "user_id", "revoked_at")
+KEY_COLUMNS = ("id", "name", "digest", "prefix", "created_at", "routes", "user_id", "revoked_at", "operator")
 """The columns of `keys`: the fields of KeyRecord."""
 
 BLOCKS = (64, 8, 1)

@@ -118,6 +118,7 @@ def upgrade() -> None:
         sa.Column("routes", sa.JSON(none_as_null=True)),
         sa.Column("user_id", sa.Text),
         sa.Column("revoked_at", moment),
+        sa.Column("operator", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_keys"),
         sa.UniqueConstraint("digest", name="uq_keys_digest"),
     )
