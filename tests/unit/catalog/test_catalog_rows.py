@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from support.openai_recordings import recordings_folder
+from support.recordings import recordings_folder
 
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import CatalogInput
