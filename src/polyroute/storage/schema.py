@@ -186,7 +186,7 @@ keys = sa.Table(
     sa.Column("routes", sa.JSON(none_as_null=True), doc="[name, …]; NULL allows every route"),
     sa.Column("user_id", sa.Text),
     sa.Column("revoked_at", UtcTimestamp),
-    sa.Column("operator", sa.Boolean, nullable=False, comment="may use the operators' API"),
+    sa.Column("operator", sa.Boolean, nullable=False, doc="may use the operators' API"),
 )
 
 # One counter for each kind of state that other processes watch; whoever changes that state raises it in the same
