@@ -44,7 +44,9 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a simulated provider. `groups` are what the route's pattern caught; `origin` is the sandbox's own
-    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs)."""
+    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs); a `filtered`
+    request is to be answered as one whose content the provider does not allow.
+    """
 
     profile: Profile
     method: str
@@ -59,6 +61,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool
     memory: Memory
     uploads: tuple[Upload, ...] = ()
+    filtered: bool = False
 
     @property
     def digest(self) -> str:

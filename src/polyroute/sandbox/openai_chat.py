@@ -25,6 +25,7 @@ from polyroute.sandbox.openai_rules import check_provider_rules
 from polyroute.sandbox.openai_usage import chat_usage, reply_headers
 from polyroute.sandbox.profiles import Profile
 from polyroute.sandbox.prompt import Prompt
+from polyroute.sandbox.signatures import sign
 from polyroute.sandbox.sound import speech_wav
 
 _SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
@@ -272,7 +273,7 @@ class _Speaker:
             case "details":
                 detail: Json = {"type": "reasoning.text", "text": text, "format": "anthropic-claude-v1", "index": 0}
                 if whole:
-                    detail["signature"] = base64.b64encode(f"sandbox:anthropic:{self.id}".encode()).decode()
+                    detail["signature"] = sign("anthropic", self.id)
                 return {"reasoning": text, "reasoning_details": [detail]} | ({} if whole else {"content": ""})
             case "thinking_parts" if not whole:
                 return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]}
@@ -284,7 +285,7 @@ class _Speaker:
         inner: Json = {"name": call.name, "input" if call.free_form else "arguments": call.text}
         value: Json = {"id": self._call_id(call, place), "type": kind, kind: inner}
         if self.profile.name == "google" and call.number == 0:
-            signature = base64.b64encode(f"sandbox:google:{self.id}".encode()).decode()
+            signature = sign("google", self.id)
             value["extra_content"] = {"google": {"thought_signature": signature}}
         if whole or not self.profile.call_index:
             return {"index": call.number, **value} if self.profile.name in ("ollama", "mistral") else value

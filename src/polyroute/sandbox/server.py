@@ -44,6 +44,8 @@ _REFUSING_FAULTS: Mapping[str, Reason] = {
     "invalid_key": "credential",
     "quota": "quota",
 }
+# These dialects say in a good answer that content was not allowed.
+_FILTERS_IN_ANSWERS = ("anthropic_messages", "gemini", "bedrock_converse")
 _SPOILING_FAULTS = ("garbage", "empty", "html")
 
 
@@ -172,13 +174,19 @@ class Sandbox:
         around = {**request_id_header(exchange), **rate_headers(exchange)}
         error = None
         try:
-            if fault is not None:
+            if fault is not None and fault.kind == "content_filter" and route.dialect in _FILTERS_IN_ANSWERS:
+                exchange = msgspec.structs.replace(exchange, filtered=True)
+            elif fault is not None:
                 error = _fault_error(exchange, route, fault)
             if self.options.require_credentials and exchange.profile.name not in route.free:
                 check_credential(exchange.profile, exchange.headers, exchange.query)
             reply = route.answer(exchange)
         except Refused as refused:
             return await self._refuse(request, exchange, route.dialect, refused)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as unread:
+            # Readers trust inner shapes; what breaks one is a body that no provider would accept either.
+            malformed = invalid(f"The request is malformed ({type(unread).__name__}: {unread}).")
+            return await self._refuse(request, exchange, route.dialect, malformed)
         streams = isinstance(reply, Stream)
         if fault is not None and fault.kind in _SPOILING_FAULTS:
             return await send_spoiled(request, fault, reply.content_type, around)
