@@ -27,7 +27,7 @@ from polyroute.sandbox.delivery import (
 )
 from polyroute.sandbox.error_bodies import Reason
 from polyroute.sandbox.errors import ErrorAnswer, Refused, invalid, reason_of_status, render_error
-from polyroute.sandbox.exchange import Exchange, Memory, Spoken, Stream
+from polyroute.sandbox.exchange import Exchange, Memory, Spoken, Stream, content_digest
 from polyroute.sandbox.images import answer_file
 from polyroute.sandbox.intake import check_credential, read_form, read_json
 from polyroute.sandbox.observed import Observed, body_note
@@ -154,6 +154,7 @@ class Sandbox:
         route = found[0]
         try:
             exchange = await _with_body(request, exchange)
+            exchange = msgspec.structs.replace(exchange, digest=content_digest(exchange))
         except Refused as refused:
             return await self._refuse(request, exchange, route.dialect, refused)
         row.update(body_note(exchange.body, len(exchange.raw), exchange.uploads))
