@@ -90,7 +90,7 @@ def read_messages(exchange: Exchange, *, counting: bool = False) -> Prompt:
         stream=body.get("stream") is True,
         cached=cached,
         cache_written=written,
-        filtered=exchange.filtered,
+        instead=exchange.instead,
     )
     check_context(exchange, prompt)
     return prompt
@@ -182,7 +182,9 @@ def _message(message: Json, role: Literal["user", "assistant", "system"], place:
                 if said or attachments:
                     raise invalid(f"{where}: `tool_result` blocks must come before other content in a user message")
                 results.append(SeenResult(str(block.get("tool_use_id", "")), "", _result_text(block)))
-            case "thinking" | "redacted_thinking" | "search_result" | "server_tool_use" | "web_search_tool_result":
+            case "thinking" | "redacted_thinking" | "search_result" | "server_tool_use" | "container_upload":
+                pass
+            case str() if kind.endswith("_tool_result"):
                 pass
             case _:
                 raise invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags")

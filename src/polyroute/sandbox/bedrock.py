@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from polyroute.sandbox.answers import Answer, compose, pieces
 from polyroute.sandbox.bedrock_reading import read_converse
+from polyroute.sandbox.errors import invalid
 from polyroute.sandbox.eventstream import event_stream_frame
 from polyroute.sandbox.exchange import Exchange, Frame, Json, Reply, Stream, identifier, json_reply
-from polyroute.sandbox.prompt import Prompt
+from polyroute.sandbox.prompt import Prompt, prompt_tokens
 from polyroute.sandbox.signatures import sign
 
 _STOP_REASONS = {
@@ -30,6 +33,15 @@ def answer_converse(exchange: Exchange) -> Reply:
     return json_reply(speaker.whole(), tokens=speaker.answer.usage.output)
 
 
+def answer_count(exchange: Exchange) -> Reply:
+    """`POST /model/{id}/count-tokens`, for the Converse form of input."""
+    given = exchange.body.get("input")
+    converse = given.get("converse") if isinstance(given, dict) else None
+    if not isinstance(converse, dict):
+        raise invalid("The input field must set one of the following keys: invokeModel, converse.")
+    return json_reply({"inputTokens": prompt_tokens(read_converse(msgspec.structs.replace(exchange, body=converse)))})
+
+
 class _Speaker:
     """Renders one answer."""
 
@@ -42,7 +54,7 @@ class _Speaker:
         if self.answer.reasoning:
             text = {"text": self.answer.reasoning, "signature": sign("anthropic", self.exchange.digest)}
             yield {"reasoningContent": {"reasoningText": text}}
-        said = _BLOCKED if self.prompt.filtered else self.answer.text
+        said = _BLOCKED if self.prompt.instead == "filtered" else self.answer.text
         if said:
             yield {"text": said}
         for call in self.answer.calls:

@@ -68,7 +68,7 @@ def read_converse(exchange: Exchange) -> Prompt:
         stream=exchange.path.rstrip("/").endswith("-stream"),
         cached=cached,
         cache_written=written,
-        filtered=exchange.filtered,
+        instead=exchange.instead,
     )
     check_context(exchange, prompt)
     return prompt

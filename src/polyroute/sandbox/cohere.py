@@ -98,6 +98,7 @@ def _read(exchange: Exchange) -> Prompt:
         stop=texts(body.get("stop_sequences")),
         limit=body.get("max_tokens") if isinstance(body.get("max_tokens"), int) else None,
         stream=body.get("stream") is True,
+        instead=exchange.instead,
     )
     check_context(exchange, prompt)
     return prompt
@@ -192,11 +193,10 @@ class _Speaker:
     def _usage(self) -> Json:
         usage = self.answer.usage
         billed = {"input_tokens": max(1, usage.prompt - usage.prompt // _BILLED_SHARE), "output_tokens": usage.output}
-        return {
-            "billed_units": billed,
-            "tokens": {"input_tokens": usage.prompt, "output_tokens": usage.output},
-            "cached_tokens": 0,
-        }
+        tokens = {"input_tokens": usage.prompt, "output_tokens": usage.output}
+        if usage.reasoning:
+            tokens["reasoning_tokens"] = usage.reasoning
+        return {"billed_units": billed, "tokens": tokens, "cached_tokens": 0}
 
     def _call(self, call: Call) -> Json:
         name = f"{call.name}_{identifier(self.exchange.digest, f'call:{call.number}', 12).lower()}"

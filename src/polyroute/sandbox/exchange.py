@@ -44,8 +44,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a simulated provider. `groups` are what the route's pattern caught; `origin` is the sandbox's own
-    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs); a `filtered`
-    request is to be answered as one whose content the provider does not allow; `digest` names what is asked.
+    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs); `digest` names
+    what is asked. With `instead` the answer is empty: for content that the provider does not allow, or for no reason.
     """
 
     profile: Profile
@@ -61,7 +61,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool
     memory: Memory
     uploads: tuple[Upload, ...] = ()
-    filtered: bool = False
+    instead: Literal["filtered", "silent"] | None = None
     digest: str = ""
 
 

@@ -85,7 +85,7 @@ class _Speaker:
 
     def whole(self) -> Json:
         """The answer in one body."""
-        if self.prompt.filtered:
+        if self.prompt.instead == "filtered":
             return self._blocked()
         candidates = []
         for place, answer in enumerate(self.answers):
@@ -163,7 +163,7 @@ class _Speaker:
 
     def frames(self) -> Iterator[Frame]:
         """The answer as server-sent events without names. The call's chunk has no finish reason; an empty one after it has."""
-        if self.prompt.filtered:
+        if self.prompt.instead == "filtered":
             yield data_frame(self._blocked(), last=True)
             return
         for place, answer in enumerate(self.answers):

@@ -88,7 +88,7 @@ def read_gemini(exchange: Exchange) -> Prompt:
         logprobs=int(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
         stream="stream" in exchange.path,
         cached=cached_tokens(turns),
-        filtered=exchange.filtered,
+        instead=exchange.instead,
     )
     check_context(exchange, prompt)
     return prompt

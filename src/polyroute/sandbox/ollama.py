@@ -93,6 +93,7 @@ def _prompt(exchange: Exchange, turns: tuple[Turn, ...]) -> Prompt:
         limit=limit if isinstance(limit, int) and limit > 0 else None,
         logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         stream=body.get("stream") is not False,
+        instead=exchange.instead,
     )
     room = int((options or {}).get("num_ctx") or min(_DEFAULT_CONTEXT, exchange.context_limit))
     if body.get("truncate") is False and prompt_tokens(prompt) > room:

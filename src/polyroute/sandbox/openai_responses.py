@@ -27,10 +27,12 @@ from polyroute.sandbox.signatures import sign
 
 _ECHOED: Json = {
     "instructions": None,
+    "frequency_penalty": 0.0,
     "max_output_tokens": None,
     "max_tool_calls": None,
     "metadata": {},
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "previous_response_id": None,
     "prompt_cache_key": None,
     "safety_identifier": None,
@@ -182,7 +184,7 @@ class _Speaker:
             "type": "reasoning",
             "summary": [],
         }
-        if (body.get("reasoning") or {}).get("summary"):
+        if (body.get("reasoning") or {}).get("summary") or self.exchange.profile.name == "xai":
             item["summary"] = [{"type": "summary_text", "text": self.answer.reasoning}]
         elif self.exchange.profile.name not in ("openai", "azure"):
             item["content"] = [{"type": "reasoning_text", "text": self.answer.reasoning}]

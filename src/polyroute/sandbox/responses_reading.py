@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from polyroute.sandbox.errors import Refused, invalid
 from polyroute.sandbox.exchange import Exchange, Json
+from polyroute.sandbox.openai_content import checked_size
 from polyroute.sandbox.openai_reading import (
     cached_tokens,
     check_context,
     check_streaming,
     checked_schema,
-    checked_size,
     is_reasoning_model,
     read_choice,
     required_model,
@@ -94,6 +94,7 @@ def read_responses(exchange: Exchange) -> Prompt:
         logprobs=_logprobs(body),
         stream=body.get("stream") is True,
         cached=cached_tokens(turns),
+        instead=exchange.instead,
     )
     check_context(exchange, prompt)
     return prompt

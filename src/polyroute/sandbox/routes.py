@@ -86,6 +86,7 @@ ROUTES: tuple[Route, ...] = (
     _route(r"POST /v2/chat", "chat", "cohere_v2", cohere.answer_chat),
     _route(r"POST /v[12]/embed", "embed", "cohere_v2", cohere.answer_embed),
     _route(r"POST /model/(?P<model>[^/]+)/converse(-stream)?", "chat", "bedrock_converse", bedrock.answer_converse),
+    _route(r"POST /model/(?P<model>[^/]+)/count-tokens", "other", "bedrock_converse", bedrock.answer_count),
     _route(r"POST /model/(?P<model>[^/]+)/invoke", "chat", "bedrock_converse", anthropic.answer_invoke),
     _route(r"POST /(?P<endpoint>[^/]+)/run", "chat", "runpod", runpod.answer_run),
     _route(r"POST /(?P<endpoint>[^/]+)/runsync", "chat", "runpod", runpod.answer_run_sync),
