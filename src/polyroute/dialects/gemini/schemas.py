@@ -26,10 +26,10 @@ def check_schema(schema: Any, place: str) -> None:
     if not isinstance(schema, dict):
         raise invalid(f"Invalid value at '{place}': a schema is an object", place)
     types = schema.get("type")
-    for name in types if isinstance(types, list) else [types] if types is not None else []:
-        if not isinstance(name, str) or name.lower() not in _TYPES:
+    for given in types if isinstance(types, list) else [types] if types is not None else []:
+        if not isinstance(given, str) or given.lower() not in _TYPES:
             kind = "type.googleapis.com/google.ai.generativelanguage.v1beta.Type"
-            raise invalid(f"Invalid value at '{place}.type' ({kind}), \"{name}\"", f"{place}.type")
+            raise invalid(f"Invalid value at '{place}.type' ({kind}), \"{given}\"", f"{place}.type")
     properties = schema.get("properties")
     if properties is not None and not isinstance(properties, dict):
         raise invalid(f"Invalid value at '{place}.properties': properties are an object", f"{place}.properties")
@@ -46,7 +46,7 @@ def from_openapi(schema: Any) -> Any:
         return schema
     made: dict[str, Any] = {}
     for word, value in schema.items():
-        name: str = _SPELLINGS.get(word, word)
+        name = str(_SPELLINGS.get(word, word))
         if name == "properties" and isinstance(value, dict):
             made[name] = {key: from_openapi(item) for key, item in value.items()}
         elif name in ("items", "anyOf", "additionalProperties"):
