@@ -181,10 +181,9 @@ class Adapter(Protocol):
     ) -> WireRequest:
         """The HTTP request, addressed and signed."""
 
-    def adjust(
-        self, endpoint: Endpoint, fields: dict[str, msgspec.Raw]
-    ) -> tuple[dict[str, msgspec.Raw], tuple[str, ...]]:
-        """The provider's quirks on a request body's top-level fields; also the names of those that were dropped."""
+    def adjust(self, endpoint: Endpoint, fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The provider's quirks on a request body's top-level fields (raw JSON where relayed, values where translated);
+        also the names of those that were dropped."""
 
     def profile(self, model: str) -> ModelProfile:
         """What is known of a model, for renderers."""

@@ -68,7 +68,7 @@ class FastLane:
             await self._infer(scope, receive, send, dialect)
         elif path.startswith(_GEMINI_PREFIX) and scope["method"] == "POST":
             await self._infer(scope, receive, send, Dialect.GEMINI)
-        elif path == "/health" or path == "/ready":
+        elif path in {"/health", "/ready"}:
             await self._health(path, send)
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             await self._models(scope, send)
@@ -108,7 +108,8 @@ class FastLane:
             if not called:
                 self._gateway.refused(request_id, dialect, key, error)
             if not await _send_error(send, dialect, error.status, error, request_id):
-                raise  # the answer has begun: only a closed connection tells that it is not whole
+                # The answer has begun: uvicorn closes the connection, which tells that it is not whole.
+                log.warning("request %s: %s", request_id, error.message)
         except ClientGone:
             log.debug("request %s: the caller left before its request was complete", request_id)
         except asyncio.CancelledError:
@@ -116,9 +117,8 @@ class FastLane:
                 raise  # not by the caller's leaving: the server shuts down
         except Exception:
             log.exception("request %s failed by a fault of ours", request_id)
-            error = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names request {request_id}.")
-            if not await _send_error(send, dialect, 500, error, request_id):
-                raise
+            ours = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names request {request_id}.")
+            await _send_error(send, dialect, 500, ours, request_id)
         finally:
             if connection is not None:
                 connection.running = None

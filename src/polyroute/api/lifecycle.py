@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,7 +23,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope[RUNNING] = self  # type: ignore[typeddict-unknown-key]
+        scope: MutableMapping[str, Any] = self.scope  # type: ignore[assignment] # a key of our own
+        scope[RUNNING] = self
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone."""

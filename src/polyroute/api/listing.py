@@ -74,7 +74,9 @@ def _row(
     provider: Provider | None = None,
 ) -> dict[str, Any]:
     checked = provider.checked if provider is not None else None
-    created = datetime(checked.year, checked.month, checked.day, tzinfo=UTC) if checked else datetime(2026, 1, 1, tzinfo=UTC)
+    created = (
+        datetime(checked.year, checked.month, checked.day, tzinfo=UTC) if checked else datetime(2026, 1, 1, tzinfo=UTC)
+    )
     facts: dict[str, Any] = {"operations": sorted(operations)}
     if targets is not None:
         facts["targets"] = targets

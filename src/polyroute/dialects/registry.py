@@ -14,6 +14,7 @@ _MODULES: dict[Dialect, str] = {
     Dialect.ANTHROPIC_MESSAGES: "anthropic_messages",
     Dialect.GEMINI: "gemini",
     Dialect.OLLAMA: "ollama",
+    Dialect.OLLAMA_GENERATE: "ollama.generate",
     Dialect.COHERE_V2: "cohere_v2",
     Dialect.BEDROCK_CONVERSE: "bedrock_converse",
     Dialect.RUNPOD: "runpod",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -14,8 +15,9 @@ from polyroute.engine.lanes import Conversation, Lane, open_lane
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
 from polyroute.ports import AnswerReader, Call, Credential, Headers, Timeouts, Transport, WireResponse
-from polyroute.routing.retry import next_step
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.routing.breakers import Breakers
+from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
+from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.plans import Plan, Target
 
 _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
@@ -30,7 +32,7 @@ class Execution:
 
     def __init__(
         self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
-        *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
+        breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -40,25 +42,42 @@ class Execution:
         self._transport = transport
         self._timeouts = timeouts
         self._deadline = deadline
-        self._retries = retries
+        self._breakers = breakers
+        self._policy = RetryPolicy(retries=retries)
         self._render_error = render_error
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> Answer:
-        """The first answer that commits. Raises PolyrouteError when no target gives one; the caller settles that."""
-        targets = self._plan.targets
-        for position, target in enumerate(targets):
-            provider = self._runtime.providers[target.provider]
-            answer = await self._try_target(provider, target, more=position + 1 < len(targets))
-            if answer is not None:
-                return answer
+        """The first answer that commits. Raises PolyrouteError when no target gives one."""
+        left = deque(self._plan.targets)
+        while left:
+            target = left.popleft()
+            outcome = await self._try_target(self._runtime.providers[target.provider], target, len(left))
+            match outcome:
+                case NextTarget(to="other_model"):
+                    left = deque(other for other in left if other.model != target.model)
+                case NextTarget():
+                    pass
+                case Stop():
+                    break
+                case answer:
+                    return answer
+        if not self._settlement.failures:
+            raise PolyrouteError(ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited.")
         raise all_failed(self._settlement.failures, self._call.id)
 
-    async def _try_target(self, provider: LiveProvider, target: Target, *, more: bool) -> Answer | None:
-        """All tries of one target: further credentials, and retries where the error table allows; None means: the next."""
+    async def _try_target(
+        self, provider: LiveProvider, target: Target, targets_left: int
+    ) -> Answer | NextTarget | Stop:
+        """All tries of one target: with further credentials, and again where the error table allows."""
+        operation, breakers, loop = self._call.operation, self._breakers, self._loop
         credentials = provider.credentials
+        provider.retries.deposit()
         used = tries = 0
         while True:
+            started = loop.time()
+            if not breakers.begin(target, operation, started) and not self._plan.probe:
+                return NextTarget()
             credential = credentials[used] if credentials else None
             tries += 1
             self._settlement.begin(target, credential.label if credential is not None else None)
@@ -66,25 +85,36 @@ class Execution:
                 answer = await self._attempt(provider, target, credential)
             except AttemptFailed as failed:
                 failure = failed.failure
+            except asyncio.CancelledError:
+                breakers.release(target, operation, loop.time())
+                raise
             else:
-                provider.health.succeeded(self._call.operation, target.model)
+                breakers.succeed(target, operation, loop.time(), started)
                 return answer
+            now = loop.time()
             self._settlement.fail(failure)
-            provider.health.failed(self._call.operation, target.model, failure, self._loop.time())
-            step = next_step(
-                failure, tries=tries, retries=self._retries, more_targets=more,
-                more_credentials=used + 1 < len(credentials), remaining=self._deadline - self._loop.time(),
-                chance=random.random(),  # noqa: S311 (spreads retries; nothing secret)
+            credentials_left = max(0, len(credentials) - used - 1)
+            breakers.fail(
+                target, operation, failure, now,
+                kind=provider.row.kind, started=started, credentials_left=credentials_left,
             )  # fmt: skip
-            match step.action:
-                case "retry":
-                    await asyncio.sleep(step.delay)
-                case "next_credential":
+            step = next_step(
+                ERROR_TABLE[failure.kind],
+                failure,
+                Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
+                self._policy,
+                now=now,
+                deadline=self._deadline,
+                random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
+                budget=provider.retries,
+            )
+            match step:
+                case SameTarget():
+                    await asyncio.sleep(step.after)
+                case NextCredential():
                     used += 1
-                case "next_target":
-                    return None
-                case "stop":
-                    raise all_failed(self._settlement.failures, self._call.id)
+                case _:
+                    return step
 
     async def _attempt(self, provider: LiveProvider, target: Target, credential: Credential | None) -> Answer:
         """One try. Raises AttemptFailed."""
@@ -96,7 +126,7 @@ class Execution:
             lane = open_lane(self._conversation, adapter, endpoint, target, credential)
         except PolyrouteError as error:
             raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
-        timeouts = provider.timeouts or self._timeouts
+        timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()
         response = await (
@@ -116,7 +146,7 @@ class Execution:
         headers = self._headers(target, lane.media_type(content_type), lane)
         if whole:
             self._settlement.first_token()
-            self._settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.simulated)
+            self._settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
             if self._settlement.cost is not None:
                 headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
             return WholeAnswer(response.status, headers, out)
@@ -159,20 +189,20 @@ class Execution:
         self, provider: LiveProvider, target: Target, lane: Lane, response: WireResponse, reader: AnswerReader,
         headers: Headers, first: bytes, timeouts: Timeouts,
     ) -> StreamAnswer:  # fmt: skip
-        settlement, call, loop = self._settlement, self._call, self._loop
+        settlement, call, loop, breakers = self._settlement, self._call, self._loop, self._breakers
 
         def served() -> None:
             if settlement.current is not None:
-                settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.simulated)
+                settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
 
         def failed(failure: Failure) -> PolyrouteError:
             settlement.fail(failure)
-            provider.health.failed(call.operation, target.model, failure, loop.time())
+            breakers.fail(target, call.operation, failure, loop.time(), kind=provider.row.kind)
             return broken_answer(*settlement.failures[-1], call.id)
 
         return StreamAnswer(
             headers, first, response, reader, settlement, timeouts=timeouts, deadline=self._deadline,
-            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.simulated,
+            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated,
         )  # fmt: skip
 
     def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:

@@ -13,9 +13,7 @@ def all_failed(failures: list[tuple[FailedAttempt, Failure]], request_id: str) -
     """
     kinds = {failure.kind for _, failure in failures}
     last = failures[-1][1]
-    if len(kinds) == 1:
-        kind = last.kind
-    elif ERROR_TABLE[last.kind].fault == "caller":
+    if len(kinds) == 1 or ERROR_TABLE[last.kind].fault == "caller":
         kind = last.kind
     elif kinds <= {ErrorKind.RATE_LIMITED, ErrorKind.QUOTA_EXHAUSTED}:
         kind = ErrorKind.RATE_LIMITED

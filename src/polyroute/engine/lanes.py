@@ -105,9 +105,7 @@ class RelayLane:
             body=body, content_type=call.content_type, stream=call.stream, forward=call.forward,
         )  # fmt: skip
 
-    def _body(
-        self, given: dict[str, msgspec.Raw], adapter: Adapter, endpoint: Endpoint, target: Target
-    ) -> bytes:
+    def _body(self, given: dict[str, msgspec.Raw], adapter: Adapter, endpoint: Endpoint, target: Target) -> bytes:
         fields: dict[str, Any] = dict(given)
         if endpoint.dialect is not Dialect.GEMINI:  # which names its model in the URL
             fields["model"] = target.model
@@ -152,9 +150,7 @@ def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | dict[str, Any]:
     if decoded is None:
         return _INCLUDE_USAGE
     if not isinstance(decoded, dict):
-        raise PolyrouteError(
-            ErrorKind.INVALID_REQUEST, "'stream_options' must be an object.", param="stream_options"
-        )
+        raise PolyrouteError(ErrorKind.INVALID_REQUEST, "'stream_options' must be an object.", param="stream_options")
     return {**decoded, "include_usage": True}
 
 
@@ -193,7 +189,7 @@ class TranslateLane:
             return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
         return StreamTranslator(self._upstream.parser(), _renderer(self._caller, self._request, self._call), seen)
 
-    def media_type(self, upstream: bytes) -> bytes:  # noqa: ARG002 (the caller's dialect decides)
+    def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""
         return self._caller.stream_media_type.encode() if self._call.stream else JSON
 

@@ -27,9 +27,9 @@ def note_event(seen: Observation, event: AnyEvent) -> None:
                 seen.meaningful = True
                 seen.characters += len(event.text)
         case PartStarted():
-            if isinstance(event.part, ToolCallPart | ImagePart | AudioPart):
-                seen.meaningful = True
-            elif isinstance(event.part, ReasoningPart) and event.part.redacted:
+            if isinstance(event.part, ToolCallPart | ImagePart | AudioPart) or (
+                isinstance(event.part, ReasoningPart) and event.part.redacted
+            ):
                 seen.meaningful = True
         case PartEnded():
             if event.state is not None:

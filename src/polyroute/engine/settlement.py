@@ -10,7 +10,7 @@ import msgspec
 from polyroute import pricing
 from polyroute.ports import Call, Ledger, Observation, PriceBook
 from polyroute.types.errors import ErrorKind, FailedAttempt, Failure, PolyrouteError
-from polyroute.types.plans import Drop, Plan, Target
+from polyroute.types.plans import Plan, Target
 from polyroute.types.records import AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
 
@@ -120,7 +120,7 @@ class Settlement:
         if usage.raw is not None:
             record.usage_raw = msgspec.json.encode(usage.raw).decode()
         attempt.input_tokens, attempt.output_tokens = usage.input_total, usage.output_total
-        cost = pricing.cost(usage, self._prices.price(attempt.provider, attempt.model))
+        cost = pricing.cost_of(usage, self._prices.price(attempt.provider, attempt.model))
         if cost is not None:
             self.cost = cost
             record.cost_usd = attempt.cost_usd = cost.usd

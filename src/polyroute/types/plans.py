@@ -9,7 +9,16 @@ import msgspec
 from polyroute.types.operations import Operation
 
 DropCause = Literal[
-    "unknown", "disabled", "operation", "capability", "context", "permission", "requirement", "kind", "budget", "breaker"
+    "unknown",
+    "disabled",
+    "operation",
+    "capability",
+    "context",
+    "permission",
+    "requirement",
+    "kind",
+    "budget",
+    "breaker",
 ]
 
 
