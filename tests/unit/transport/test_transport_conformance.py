@@ -386,6 +386,17 @@ async def test_no_answer_is_unavailable(transport: Transport, raw: bytes, reset:
         assert server.connections == 1, "a new connection that closes is not tried again"
 
 
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
+async def test_a_server_that_hangs_up_at_once_is_unavailable(transport: Transport, reset: bool) -> None:
+    async def behave(peer: Peer) -> None:
+        if reset:
+            peer.reset()
+
+    async with hostile_server(behave) as server:
+        for _ in range(5):
+            assert (await failure_of(post(transport, server.url))).kind is ErrorKind.UNAVAILABLE
+
+
 async def test_nobody_there_is_unavailable(transport: Transport) -> None:
     async with hostile_server(answering(SIZED)) as server:
         pass
@@ -566,6 +577,23 @@ async def test_a_closed_transport_sends_nothing(transport: Transport) -> None:
 # ---------------------------------------------------------------- patience
 
 BRIEF = 0.05
+
+
+async def test_a_deadline_that_has_passed_sends_nothing(transport: Transport) -> None:
+    requests = 0
+
+    async def behave(peer: Peer) -> None:
+        nonlocal requests
+        while True:
+            await peer.request()
+            requests += 1
+            await peer.send(SIZED)
+
+    async with hostile_server(behave) as server:
+        assert await whole(transport, server.url) == b"hello"
+        assert (await failure_of(post(transport, server.url, within=-1))).kind is ErrorKind.TIMEOUT
+        assert await whole(transport, server.url) == b"hello"
+    assert requests == 2
 
 
 async def test_headers_that_do_not_come_time_out(transport: Transport) -> None:
