@@ -102,9 +102,8 @@ class App:
         self._watcher: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog) -> Runtime:
-        rows = model_rows(catalog)
-        sync_models(self._database, rows)
-        return Runtime(catalog, live_providers(catalog), {row.name: row.id for row in rows})
+        sync_models(self._database, model_rows(catalog))
+        return Runtime(catalog, live_providers(catalog))
 
     def _problems(self) -> list[str]:
         return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
