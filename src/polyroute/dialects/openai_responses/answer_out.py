@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from polyroute.dialects.fold import unfold
+from polyroute.dialects.openai_chat.answer_out import SERVICE_TIERS
 from polyroute.dialects.openai_chat.unwrap import CustomCalls
 from polyroute.dialects.openai_responses.output_out import CallOut, ItemOut, MessageOut, ReasoningOut, WholeOut
 from polyroute.dialects.openai_responses.response_object import echo_request
@@ -96,7 +97,7 @@ class ResponsesRenderer:
                 self._usage = event.usage
             case Extra():
                 tier = event.fields.get("service_tier")
-                self._tier = tier if isinstance(tier, str) else self._tier
+                self._tier = tier if tier in SERVICE_TIERS else self._tier
             case _:
                 pass
         return self._begin()
