@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from polyroute.dialects.openai_chat.failures import failed, failed_inside
+from polyroute.dialects.openai_chat.wire import NOT_JSON
 from polyroute.dialects.openai_responses.output_in import OutputReading
 from polyroute.dialects.openai_responses.usage import observe_usage
 from polyroute.dialects.sse import SseDecoder
@@ -65,7 +66,7 @@ def parse_response(body: bytes) -> list[AnyEvent]:
         raise failed(ErrorKind.BAD_RESPONSE, "empty answer: the body is empty")
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         page = body.lstrip().startswith(b"<")
         message = "the provider answered with a page instead of JSON" if page else "the answer is not JSON"
         raise failed(ErrorKind.BAD_RESPONSE, message, body) from error
@@ -142,7 +143,7 @@ class ResponsesParser:
             if data.strip() == b"[DONE]":
                 return
             event = _read_leniently(data, error)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             if not data.strip():
                 return
             raise failed(ErrorKind.BAD_RESPONSE, "the stream held an event that is not JSON", data) from error
@@ -153,7 +154,7 @@ def _read_leniently(data: bytes, error: Exception) -> WireEvent:
     """An event whose types are not the usual ones: only its type and what is an object are read."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise failed(ErrorKind.BAD_RESPONSE, "the stream held an event that is no Responses event", data) from error

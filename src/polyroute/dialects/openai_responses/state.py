@@ -88,7 +88,7 @@ def read_call_state(item: dict[str, Any]) -> ProviderState | None:
 def _unpack(encrypted: str) -> dict[str, Any] | None:
     try:
         record = msgspec.json.decode(base64.b64decode(encrypted.removeprefix(_OURS), validate=True))
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+    except (binascii.Error, ValueError, RecursionError, msgspec.DecodeError):
         return None
     if (
         not isinstance(record, dict)
