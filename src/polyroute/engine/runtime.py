@@ -7,18 +7,17 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Provider, Route
+from polyroute.catalog.model import Catalog, Provider
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.ports import Adapter, Credential, Timeouts
-from polyroute.routing.plan import Candidate, RoutePlanner, RouteRules
-from polyroute.routing.policies import Terms
+from polyroute.routing.plan import Candidate, RoutePlanner
+from polyroute.routing.planners import route_planner
+from polyroute.routing.retry import RetryBudget
 from polyroute.types.operations import Operation
-from polyroute.types.plans import Target
+from polyroute.types.records import label_id
 
 _MOST_PLANNERS = 4096
 """Callers can name any model of a provider, so what is kept by name has an end."""
-_LAST = 1_000_000
-"""The priority of a provider that has no number: after all that have one."""
 
 
 class LiveProvider(msgspec.Struct, frozen=True):
@@ -27,25 +26,26 @@ class LiveProvider(msgspec.Struct, frozen=True):
     row: Provider
     adapter: Adapter
     credentials: tuple[Credential, ...]
+    retries: RetryBudget
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What a caller's `model` stands for: its planner, and what the route says of patience."""
+    """What a caller's `model` stands for: its planner, what the route says of patience, and the id of the label in the
+    ledger's `ai_models`."""
 
     name: str
     planner: RoutePlanner
     timeouts: Timeouts
     retries: int
-    model_id: str | None
+    model_id: str
 
 
 class Runtime:
-    """A snapshot. `model_ids` maps what a caller names to the id of its label in the ledger's `ai_models`."""
+    """A snapshot of what exists, with what has been worked out of it so far."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, LiveProvider], model_ids: Mapping[str, str]) -> None:
+    def __init__(self, catalog: Catalog, providers: Mapping[str, LiveProvider]) -> None:
         self.catalog = catalog
         self.providers = providers
-        self._model_ids = model_ids
         self._choices: dict[tuple[str, Operation], Choice] = {}
 
     def choose(self, model: str, operation: Operation) -> Choice:
@@ -70,33 +70,8 @@ class Runtime:
         route, defaults = found.route, self.catalog.defaults
         return Choice(
             name=model,
-            planner=self._planner(route),
+            planner=route_planner(self.catalog, route),
             timeouts=route.timeouts or defaults.timeouts,
             retries=defaults.retries if route.retries is None else route.retries,
-            model_id=self._model_ids.get(model),
-        )
-
-    def _planner(self, route: Route) -> RoutePlanner:
-        operation = route.operation
-        dropped = [(Target(*drop.target.partition("/")[::2]), drop.reason) for drop in route.drops]
-        return RoutePlanner(
-            RouteRules(route=route.name, operation=operation, policy=route.policy),
-            [
-                *(self._candidate(target, operation) for target in route.targets),
-                *(Candidate(target=target, obstacle=reason) for target, reason in dropped),
-                *(self._candidate(target, operation, fallback=True) for target in route.fallbacks),
-            ],
-        )
-
-    def _candidate(self, target: Target, operation: Operation, *, fallback: bool = False) -> Candidate:
-        row = self.providers[target.provider].row
-        return Candidate(
-            target=target,
-            kind=row.kind,
-            enabled=row.enabled,
-            operations=row.serves,
-            dialects=frozenset(endpoint.dialect for endpoint in row.endpoints),
-            capabilities=None,
-            terms=Terms(priority=row.priority.get(operation, _LAST)),
-            fallback=fallback,
+            model_id=label_id(operation, model),
         )
