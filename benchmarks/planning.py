@@ -9,10 +9,14 @@ import statistics
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from polyroute.routing.breaker import Breaker, BreakerSettings
 from polyroute.routing.breakers import Breakers, breaker_key
+from polyroute.routing.decision import encode_decision, record
 from polyroute.routing.plan import Candidate, Facts, PlanRequest, RoutePlanner, RouteRules, plan
 from polyroute.routing.policies import POLICIES, TargetFacts, Terms
+from polyroute.routing.requirements import requirements_of_fields
 from polyroute.types.operations import Capability, Dialect, Operation
 from polyroute.types.plans import Target
 
@@ -101,6 +105,19 @@ def main() -> None:
         ("Breakers.succeed, all closed", lambda: breakers.succeed(target, Operation.CHAT, 1000.0)),
     ):
         print(f"{name:44}{measure(call, 20_000):12.2f}")
+
+    planner, calm = RoutePlanner(rules, candidates(6)), Facts(now=1000.0)
+    planned = planner.plan(request, calm)
+    print(f"\n{'µs a request':44}")
+    print(f"{'record and encode a decision, 6 targets':44}"
+          f"{measure(lambda: encode_decision(record(planner, request, calm, planned))):12.2f}")  # fmt: skip
+    for kilobytes in (1, 10, 100):
+        body = msgspec.json.encode(
+            {"model": "text", "messages": [{"role": "user", "content": "word " * (kilobytes * 200)}], "max_tokens": 50}
+        )
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        taken = measure(lambda: requirements_of_fields(Dialect.OPENAI_CHAT, fields, body, stream=True), 1000)  # noqa: B023
+        print(f"{f'requirements of a chat body of {kilobytes} KB':44}{taken:12.2f}")
 
 
 if __name__ == "__main__":

@@ -95,10 +95,14 @@ class Breakers:
         *,
         kind: ProviderKind = ProviderKind.DIRECT,
         started: float | None = None,
+        credentials_left: int = 0,
     ) -> None:
         """An attempt failed. What is not the provider's fault is no failure here; a refusal of the caller's request even
-        shows that the provider is alive."""
+        shows that the provider is alive. A rate limit is the credential's while others are left to try."""
         rule = ERROR_TABLE[failure.kind]
+        if failure.kind is ErrorKind.RATE_LIMITED and credentials_left > 0:
+            self.release(target, operation, now)
+            return
         if not rule.counts:
             if rule.fault == "caller" and failure.http_status is not None:
                 self.succeed(target, operation, now, started)
@@ -126,6 +130,16 @@ class Breakers:
             breaker = self.restricted.get(key)
             if breaker is not None:
                 breaker.release(now)
+
+    def rest(
+        self, provider: str, operation: Operation, now: float, seconds: float, cause: str, model: str | None = None
+    ) -> None:
+        """Send nothing for so long, because a limit of ours or of the provider's is used up; nothing failed."""
+        key = breaker_key(provider, operation, model)
+        breaker = self._all.get(key) or self._add(key, provider)
+        breaker.rest(now, seconds, cause)
+        if breaker.restricts(now):
+            self.restricted[key] = breaker
 
     def state(self, key: str) -> State:
         """The state of one breaker; one that never heard of anything is closed."""

@@ -96,6 +96,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     targets: Mapping[str, TargetFacts] = msgspec.field(default_factory=dict)
 
 
+def target_name(target: Target) -> str:
+    """`provider/model`, or the provider alone where no model is known (a target that can never be used)."""
+    return f"{target.provider}/{target.model}" if target.model else target.provider
+
+
 class _Entry:
     """A candidate with what planning reads of it every time."""
 
@@ -104,7 +109,7 @@ class _Entry:
     def __init__(self, candidate: Candidate, operation: Operation) -> None:
         self.candidate = candidate
         self.target = candidate.target
-        self.name = str(candidate.target)
+        self.name = target_name(candidate.target)
         self.terms = candidate.terms
         self.provider_breaker = breaker_key(candidate.target.provider, operation)
         self.model_breaker = breaker_key(candidate.target.provider, operation, candidate.target.model)
@@ -125,7 +130,7 @@ class _View:
 class RoutePlanner:
     """Plans the requests of one route (or of one `provider/model`, or a bare model id) under one catalog."""
 
-    __slots__ = ("_entries", "_views", "candidates", "rules")
+    __slots__ = ("_entries", "_views", "candidates", "contested", "names", "rules", "sized")
 
     def __init__(self, rules: RouteRules, candidates: Sequence[Candidate]) -> None:
         """`candidates` in configured order, the fallbacks marked; a target that comes twice counts once.
@@ -140,7 +145,15 @@ class RoutePlanner:
         for candidate in main + chain:
             seen.setdefault(candidate.target, candidate)
         self.candidates = tuple(seen.values())
+        self.names = tuple(target_name(candidate.target) for candidate in self.candidates)
         self._entries = tuple(_Entry(candidate, rules.operation) for candidate in self.candidates)
+        known = [candidate.capabilities for candidate in self.candidates if candidate.capabilities is not None]
+        self.contested: frozenset[Capability] = (
+            frozenset(Capability).difference(frozenset[Capability].intersection(*known)) if known else frozenset()
+        )
+        """Capabilities that some candidate lacks: no others of a request's matter to this route."""
+        self.sized = any(candidate.context is not None for candidate in self.candidates)
+        """Whether some candidate's context is known: else a request's length does not matter to this route."""
         self._views: dict[tuple[object, ...], _View] = {}
 
     def with_fallbacks(self, candidates: Sequence[Candidate]) -> RoutePlanner:
@@ -156,7 +169,9 @@ class RoutePlanner:
         shape = (request.dialect, request.needs, request.require, request.allowed)
         view = self._views.get(shape) or self._see(shape, request)
         rules = self.rules
-        policy = request.policy or rules.policy
+        policy = rules.policy
+        if request.policy is not None:
+            check_policy(policy := request.policy)
         budget = request.budget
         if budget is not None and rules.low_budget is not None and budget < rules.low_budget:
             policy = "cheapest"

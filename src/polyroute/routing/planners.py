@@ -32,23 +32,17 @@ _NOTHING = ModelFacts()
 def route_planner(
     catalog: Catalog, route: Route, models: Mapping[Target, ModelFacts] | None = None, rules: RouteRules | None = None
 ) -> RoutePlanner:
-    """The planner of a configured route; make it once for each catalog. `rules` replace those that the route implies."""
+    """The planner of a route; make it once for each catalog. `rules` replace those that the route implies.
+
+    A built-in route follows its providers' priority numbers, a configured one the order in which its targets stand.
+    """
     chosen = rules or RouteRules(route=route.name, operation=route.operation, policy=route.policy)
     main = candidates(catalog, route.operation, route.targets, models, by_provider_priority=route.built_in)
     chain = candidates(catalog, route.operation, route.fallbacks, models, fallback=True)
-    return RoutePlanner(chosen, main + chain)
-
-
-def targets_planner(
-    catalog: Catalog,
-    name: str,
-    operation: Operation,
-    targets: Sequence[Target],
-    models: Mapping[Target, ModelFacts] | None = None,
-) -> RoutePlanner:
-    """The planner of a `provider/model` or a bare model id: its targets, by their providers' priority."""
-    rules = RouteRules(route=name, operation=operation, policy=catalog.defaults.policy)
-    return RoutePlanner(rules, candidates(catalog, operation, targets, models, by_provider_priority=True))
+    unusable = [
+        Candidate(target=Target(*drop.target.partition("/")[::2]), obstacle=drop.reason) for drop in route.drops
+    ]
+    return RoutePlanner(chosen, main + chain + unusable)
 
 
 def candidates(

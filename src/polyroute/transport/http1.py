@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
 
 from polyroute.ports import Body, Timeouts, WireRequest
 from polyroute.transport import failures
@@ -15,14 +14,13 @@ from polyroute.transport.connection import Connection
 from polyroute.transport.fields import encode_head
 from polyroute.transport.pool import Origin, Pool
 from polyroute.transport.tls import client_context
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
+from polyroute.transport.upload import LONG, upload_blocks
+from polyroute.types.errors import AttemptFailed, Failure
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 """Methods for which an empty body is no body, so that its length goes unsaid."""
 _JOINED = 64 * 1024
 """A body up to this size is copied behind its head, a longer one goes out beside it."""
-_BLOCK = 256 * 1024
-"""A body in memory over four of these is written a block at a time, so that its progress can be watched."""
 _TARGETS_MAX = 1024
 
 
@@ -57,7 +55,10 @@ class Http1Transport:
         head = encode_head(start, request.headers, length if length or method not in _BODILESS else None)
         loop = asyncio.get_running_loop()
         self._pool.enter(loop)
-        connection = origin.take(loop.time())
+        now = loop.time()
+        if now >= deadline:
+            raise AttemptFailed(failures.timed_out(failures.BEFORE))
+        connection = origin.take(now)
         if connection is not None:
             answer = Http1Answer(connection, method == "HEAD")
             await self._exchange(answer, head, body, timeouts, deadline)
@@ -66,6 +67,8 @@ class Http1Transport:
                 return answer
             if not answer.untouched:
                 answer.check()
+        if self._pool.closed:
+            raise AttemptFailed(failures.unavailable("the transport is closed"))
         connection = await self._connect(origin, loop, timeouts.connect, deadline)
         answer = Http1Answer(connection, method == "HEAD")
         await self._exchange(answer, head, body, timeouts, deadline)
@@ -94,30 +97,28 @@ class Http1Transport:
         limit = loop.time() + patience
         connection = Connection(origin, loop, self._max_header_bytes)
         timer = asyncio.timeout_at(min(limit, deadline))
+        context = self._context() if address.secure else None
+        name = address.host if address.secure else None
         try:
             async with timer:
                 await loop.create_connection(
-                    lambda: connection,
-                    address.host,
-                    address.port,
-                    ssl=self._context() if address.secure else None,
-                    server_hostname=address.host if address.secure else None,
+                    lambda: connection, address.host, address.port, ssl=context, server_hostname=name
                 )
-        except OSError as error:
-            connection.discard()
-            if timer.expired():
+        except BaseException as error:
+            connection.abandon()
+            if isinstance(error, TimeoutError) and timer.expired():
                 failure = failures.timed_out(failures.CONNECTING, patience if limit < deadline else None)
                 raise AttemptFailed(failure) from None
-            raise AttemptFailed(_unreachable(address, error)) from None
-        except UnicodeError:
-            connection.discard()
-            raise failures.refused("the upstream URL's host is not a name") from None
-        except BaseException:
-            connection.discard()
+            if isinstance(error, OSError):
+                raise AttemptFailed(_unreachable(address, error)) from None
+            if isinstance(error, UnicodeError):
+                raise failures.refused("the upstream URL's host is not a name") from None
             raise
         if self._pool.closed:
             connection.discard()
             raise AttemptFailed(failures.unavailable("the transport is closed"))
+        if connection.lost:
+            raise AttemptFailed(failures.unavailable("the provider closed the connection without an answer"))
         return connection
 
     async def _exchange(
@@ -127,7 +128,7 @@ class Http1Transport:
         connection = answer.connection
         assert connection is not None
         connection.begin(answer)
-        if not isinstance(body, bytes) or len(body) > 4 * _BLOCK:
+        if not isinstance(body, bytes) or len(body) > LONG:
             await _send_blocks(answer, head, body, timeouts.headers, deadline)
         elif len(body) <= _JOINED:
             connection.transport.write(head + body)
@@ -154,12 +155,8 @@ async def _send_blocks(answer: Http1Answer, head: bytes, body: bytes | Body, pat
     answer.sent = False
     transport = connection.transport
     transport.write(head)
-    missing = len(body) if isinstance(body, bytes) else body.length
     try:
-        for block in _blocks(body):
-            missing -= len(block)
-            if missing < 0:
-                break
+        for block in upload_blocks(body):
             transport.write(block)
             await asyncio.sleep(0)  # lets an early answer be read before the next write fails
             while not connection.writable and _wanted(answer):
@@ -170,8 +167,6 @@ async def _send_blocks(answer: Http1Answer, head: bytes, body: bytes | Body, pat
                     await answer.wait(deadline, failures.SENDING)
             if not _wanted(answer):
                 return
-        if missing:
-            raise AttemptFailed(Failure(kind=ErrorKind.INTERNAL, message="the request's body changed its length"))
     except BaseException:
         answer.abort()
         raise
@@ -180,16 +175,7 @@ async def _send_blocks(answer: Http1Answer, head: bytes, body: bytes | Body, pat
 
 def _wanted(answer: Http1Answer) -> bool:
     """Whether the rest of the request's body is still of use."""
-    return answer.connection is not None and answer.status < 300
-
-
-def _blocks(body: bytes | Body) -> Iterator[bytes | memoryview]:
-    if not isinstance(body, bytes):
-        yield from body.chunks()
-        return
-    view = memoryview(body)
-    for start in range(0, len(body), _BLOCK):
-        yield view[start : start + _BLOCK]
+    return answer.connection is not None and answer.failure is None and answer.status < 300
 
 
 def _unreachable(address: Address, error: OSError) -> Failure:

@@ -121,10 +121,12 @@ def test_recorded_requests_are_read_and_rendered_equivalently(recording: Recordi
     if recording.request is None:
         pytest.skip("the source kept no request")
     asked = CODEC.parse_request(msgspec.json.encode(recording.request))
-    again = CODEC.parse_request(msgspec.json.encode(rendered(asked, profile("openrouter", asked.model))))
+    provider = "perplexity" if recording.id.startswith("perplexity") else "openrouter"
+    again = CODEC.parse_request(msgspec.json.encode(rendered(asked, profile(provider, asked.model))))
     assert again.messages == asked.messages
     assert again.tools == asked.tools
-    assert again.output_format == asked.output_format
+    if asked.output_format is not None and asked.output_format.name is not None:
+        assert again.output_format == asked.output_format
 
 
 def refusal(**fields: Any) -> PolyrouteError:

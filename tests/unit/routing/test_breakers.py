@@ -52,6 +52,23 @@ def test_a_rate_limit_rests_the_model_for_its_retry_after_at_once() -> None:
     assert breakers.state(breaker_key("openai", CHAT, "gpt-4o")) == "closed"
 
 
+def test_a_rate_limit_of_one_credential_leaves_the_target_to_the_next() -> None:
+    breakers = Breakers()
+    limited = failure(ErrorKind.RATE_LIMITED, 429, 20.0)
+    breakers.fail(FIRST, CHAT, limited, 100.0, credentials_left=1)
+    assert breakers.begin(FIRST, CHAT, 100.0)
+    breakers.fail(FIRST, CHAT, limited, 100.0, credentials_left=0)
+    assert not breakers.begin(FIRST, CHAT, 100.0)
+
+
+def test_a_used_up_limit_rests_a_provider_for_its_time() -> None:
+    breakers = Breakers()
+    breakers.rest("openai", CHAT, 100.0, 12.0, "over_limit")
+    assert not breakers.begin(FIRST, CHAT, 111.0)
+    assert breakers.begin(FIRST, CHAT, 112.0)
+    assert breakers.state("openai chat") == "closed"
+
+
 @pytest.mark.parametrize(
     "kind", [ErrorKind.INVALID_REQUEST, ErrorKind.CONTENT_FILTERED, ErrorKind.CREDENTIAL_REJECTED, ErrorKind.CANCELLED]
 )

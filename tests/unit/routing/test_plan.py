@@ -238,6 +238,17 @@ def test_an_empty_plan_becomes_an_error_that_names_each_target(candidates: list[
         assert str(candidate.target) in error.message
 
 
+def test_a_planner_tells_which_capabilities_and_whether_length_matter() -> None:
+    seeing, blind = frozenset({Capability.TOOLS, Capability.VISION}), frozenset({Capability.TOOLS})
+    planner = RoutePlanner(RULES, [one("a", capabilities=seeing), one("b", capabilities=blind, context=10), one("c")])
+    assert Capability.VISION in planner.contested
+    assert Capability.TOOLS not in planner.contested
+    assert planner.sized
+    unknown = RoutePlanner(RULES, [one("a"), one("b")])
+    assert unknown.contested == frozenset()
+    assert not unknown.sized
+
+
 def test_shapes_that_callers_make_up_do_not_fill_the_memory() -> None:
     planner = RoutePlanner(RULES, [one("a")])
     for number in range(2000):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from polyroute.dialects.openai_chat.content_in import media_type_of
 from polyroute.dialects.openai_chat.families import (
     OPENAI_ITSELF,
     REASONING_FIELD,
@@ -279,11 +280,17 @@ class MessageRenderer:
         named = {} if part.filename is None else {"filename": part.filename}
         if part.file_id is not None:
             return {"type": "file", "file": {"file_id": part.file_id, **named}}
+        takes = _TAKES_URLS.get(self._profile.provider)
+        if part.data is not None and takes == "file_url":
+            return {"type": "file_url", "file_url": {"url": part.data}}
         if part.data is not None:
-            media_type = part.media_type or "application/pdf"
+            media_type = part.media_type or media_type_of(part.filename, part.data) or "application/octet-stream"
             named = named or ({"filename": "document.pdf"} if self._itself else {})
-            return {"type": "file", "file": {"file_data": f"data:{media_type};base64,{part.data}", **named}}
-        match _TAKES_URLS.get(self._profile.provider):
+            url = f"data:{media_type};base64,{part.data}"
+            if takes == "document_url":
+                return {"type": "document_url", "document_url": url}
+            return {"type": "file", "file": {"file_data": url, **named}}
+        match takes:
             case "file":
                 return {"type": "file", "file": {"file_data": part.url, **named}}
             case "document_url":
