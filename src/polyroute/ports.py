@@ -7,8 +7,8 @@ the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -90,6 +90,11 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close all connections."""
+
+
+Exchange = Callable[[Transport, WireRequest, Timeouts, float], Awaitable[WireResponse]]
+"""Several HTTP requests that make one answer; called as `Transport.send` is, with the transport first, and raises the same.
+A cancelled exchange leaves nothing running upstream."""
 
 
 # ---------------------------------------------------------------- a call and its answer
@@ -176,13 +181,20 @@ class Adapter(Protocol):
     ) -> WireRequest:
         """The HTTP request, addressed and signed."""
 
-    def adjust(
-        self, endpoint: Endpoint, fields: dict[str, msgspec.Raw]
-    ) -> tuple[dict[str, msgspec.Raw], tuple[str, ...]]:
-        """The provider's quirks on a request body's top-level fields; also the names of those that were dropped."""
+    def adjust(self, endpoint: Endpoint, fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The provider's quirks on a request body's top-level fields (raw JSON where relayed, values where translated);
+        also the names of those that were dropped."""
 
     def profile(self, model: str) -> ModelProfile:
         """What is known of a model, for renderers."""
+
+    def fit(self, endpoint: Endpoint, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+        """What the provider needs changed in a translated request beyond quirks (call ids, order of turns), and notes on
+        it; called before the request is rendered, never on a relayed call."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """How to get an answer that takes several HTTP requests (a job queue); None where `Transport.send` is enough."""
 
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure:
         """What an error answer means."""
@@ -198,6 +210,8 @@ class Observation(msgspec.Struct):
     """A content, tool-call or reasoning event was seen: the attempt commits."""
     complete: bool = False
     """The answer's own end was seen (finish reason, terminal event or whole body)."""
+    ended: bool = False
+    """The dialect's end marker was seen (`[DONE]` …): after it a caller may take the answer for whole."""
     finish: str | None = None
     model: str | None = None
     upstream_id: str | None = None

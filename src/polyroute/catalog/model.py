@@ -11,9 +11,9 @@ import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
-from polyroute.types.plans import Target
+from polyroute.types.plans import Drop, Target
 
-Policy = Literal["priority"]
+Policy = Literal["priority", "weighted", "cheapest", "fastest", "balanced", "least_busy", "free_first"]
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +31,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `endpoints` are in order of preference. `credentials` are secrets (empty for a local service that needs none).
     `priority` is by operation; lower is tried first; an operation without a number comes after those with one.
-    `default_models` serve a target that names only the provider. `models`, when not None, are the only ids it serves
-    by bare name; None means any.
+    `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
+    answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL.
     """
 
     name: str
@@ -56,6 +56,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any]
     source: str | None
     checked: date | None
+    models_path: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self.base_url!r}, {len(self.credentials)} credentials)"
 
 
 class SkippedProvider(msgspec.Struct, frozen=True):
@@ -67,7 +71,8 @@ class SkippedProvider(msgspec.Struct, frozen=True):
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A name that callers use. `targets` are ordered as configured; `fallbacks` are tried after them, in order.
-    `built_in` routes span every provider that serves the operation."""
+    `built_in` routes span every provider that serves the operation. `drops` are targets that were configured and cannot be
+    tried as things stand."""
 
     name: str
     operation: Operation
@@ -77,6 +82,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     built_in: bool = False
     timeouts: Timeouts | None = None
     retries: int | None = None
+    drops: tuple[Drop, ...] = ()
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,6 +49,7 @@ class Dialect(StrEnum):
     ANTHROPIC_MESSAGES = "anthropic_messages"
     GEMINI = "gemini"
     OLLAMA = "ollama"
+    OLLAMA_GENERATE = "ollama_generate"
     COHERE_V2 = "cohere_v2"
     BEDROCK_CONVERSE = "bedrock_converse"
     RUNPOD = "runpod"
@@ -67,6 +68,7 @@ OPERATION_OF: dict[Dialect, Operation] = {
     Dialect.ANTHROPIC_MESSAGES: Operation.CHAT,
     Dialect.GEMINI: Operation.CHAT,
     Dialect.OLLAMA: Operation.CHAT,
+    Dialect.OLLAMA_GENERATE: Operation.CHAT,
     Dialect.COHERE_V2: Operation.CHAT,
     Dialect.BEDROCK_CONVERSE: Operation.CHAT,
     Dialect.RUNPOD: Operation.CHAT,

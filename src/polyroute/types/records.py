@@ -82,7 +82,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A key that we issued. `digest` is the HMAC-SHA-256 of the key; the key itself is never stored. `routes` is None when
-    every route is allowed. Times are seconds since the epoch."""
+    every route is allowed. `operator` keys may use the operators' API. Times are seconds since the epoch."""
 
     id: str
     name: str
@@ -92,3 +92,9 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...] | None = None
     user_id: str | None = None
     revoked_at: float | None = None
+    operator: bool = False
+
+
+def label_id(operation: str, name: str) -> str:
+    """The `ai_models.id` of a label that callers use, for `RequestRecord.model_id`: the same in every process and start."""
+    return f"{operation}:{name}"

@@ -1,0 +1,5 @@
+"""`python -m polyroute`."""
+
+from polyroute.cli import main
+
+main()

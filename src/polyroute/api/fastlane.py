@@ -1,0 +1,210 @@
+"""The inference paths as bare ASGI: parse, ask the Gateway, render. Everything else goes to the control application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from polyroute.api.errors import error_headers, render_error
+from polyroute.api.lifecycle import RUNNING
+from polyroute.api.listing import model_list, model_row
+from polyroute.api.requests import ClientGone, Head, Receive, Scope, Send, read_body, read_form, read_head
+from polyroute.engine.answers import StreamAnswer
+from polyroute.engine.envelope import invalid, json_call, new_request_id, options_from_headers
+from polyroute.engine.forms import Form
+from polyroute.engine.gateway import Gateway
+from polyroute.engine.lanes import Conversation
+from polyroute.ports import NO_OPTIONS, Call, Headers
+from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.records import KeyRecord
+
+log = logging.getLogger("polyroute.api")
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+INFERENCE: dict[str, Dialect] = {
+    "/v1/chat/completions": Dialect.OPENAI_CHAT,
+    "/v1/responses": Dialect.OPENAI_RESPONSES,
+    "/v1/messages": Dialect.ANTHROPIC_MESSAGES,
+    "/v1/embeddings": Dialect.OPENAI_EMBEDDINGS,
+    "/v1/moderations": Dialect.OPENAI_MODERATIONS,
+    "/v1/images/generations": Dialect.OPENAI_IMAGES,
+    "/v1/images/edits": Dialect.OPENAI_IMAGE_EDITS,
+    "/v1/audio/speech": Dialect.OPENAI_SPEECH,
+    "/v1/audio/transcriptions": Dialect.OPENAI_TRANSCRIPTIONS,
+    "/v1/audio/translations": Dialect.OPENAI_TRANSLATIONS,
+    "/api/chat": Dialect.OLLAMA,
+}
+_GEMINI_PREFIX = "/v1beta/models/"
+_MULTIPART = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS})
+_FILE_FIELD = {
+    Dialect.OPENAI_TRANSCRIPTIONS: ("file",),
+    Dialect.OPENAI_TRANSLATIONS: ("file",),
+    Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
+}
+_JSON: Headers = [(b"content-type", b"application/json")]
+
+
+class FastLane:
+    """The ASGI application. `control` makes the control application, which is loaded when it is first asked for."""
+
+    def __init__(self, gateway: Gateway, control: Callable[[], Application], *, max_body: int) -> None:
+        self._gateway = gateway
+        self._make_control = control
+        self._control: Application | None = None
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        path: str = scope["path"]
+        dialect = INFERENCE.get(path)
+        if dialect is not None and scope["method"] == "POST":
+            await self._infer(scope, receive, send, dialect)
+        elif path.startswith(_GEMINI_PREFIX) and scope["method"] == "POST":
+            await self._infer(scope, receive, send, Dialect.GEMINI)
+        elif path in {"/health", "/ready"}:
+            await self._health(path, send)
+        elif path == "/v1/models" or path.startswith("/v1/models/"):
+            await self._models(scope, send)
+        elif dialect is not None:
+            await _send_error(
+                send, dialect, 405, invalid(f"{path} takes POST, not {scope['method']}."), new_request_id()
+            )
+        else:
+            await self._other(scope, receive, send)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._control is None:
+            self._control = await asyncio.to_thread(self._make_control)
+        await self._control(scope, receive, send)
+
+    # ---------------------------------------------------------------- inference
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send, dialect: Dialect) -> None:
+        request_id = new_request_id()
+        connection = scope.get(RUNNING)
+        if connection is not None:
+            connection.running = asyncio.current_task()
+        key: KeyRecord | None = None
+        form: Form | None = None
+        called = False
+        try:
+            head = read_head(scope["headers"])
+            key = self._gateway.admission.admit(head.credential)
+            if dialect in _MULTIPART and not head.content_type.startswith(b"application/json"):
+                form = await read_form(receive, head, self._max_body)
+                call = _form_call(form, dialect, head, request_id, key)
+            else:
+                call = await self._json_call(scope, receive, head, dialect, request_id, key)
+            called = True
+            await self._answer(Conversation(call, form), send)
+        except PolyrouteError as error:
+            if not called:
+                self._gateway.refused(request_id, dialect, key, error)
+            if not await _send_error(send, dialect, error.status, error, request_id):
+                # The answer has begun: uvicorn closes the connection, which tells that it is not whole.
+                log.warning("request %s: %s", request_id, error.message)
+        except ClientGone:
+            log.debug("request %s: the caller left before its request was complete", request_id)
+        except asyncio.CancelledError:
+            if connection is None or connection.running is not None:
+                raise  # not by the caller's leaving: the server shuts down
+        except Exception:
+            log.exception("request %s failed by a fault of ours", request_id)
+            ours = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names request {request_id}.")
+            await _send_error(send, dialect, 500, ours, request_id)
+        finally:
+            if connection is not None:
+                connection.running = None
+            if form is not None:
+                form.close()
+
+    async def _json_call(
+        self, scope: Scope, receive: Receive, head: Head, dialect: Dialect, request_id: str, key: KeyRecord | None
+    ) -> Call:
+        model: str | None = None
+        stream: bool | None = None
+        if dialect is Dialect.GEMINI:
+            model, _, method = unquote(scope["path"].removeprefix(_GEMINI_PREFIX)).rpartition(":")
+            if method not in ("generateContent", "streamGenerateContent"):
+                raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
+            stream = method == "streamGenerateContent"
+        body = await read_body(receive, head, self._max_body)
+        return json_call(
+            body, dialect, request_id=request_id, key=key, option_headers=head.options, forward=head.forward,
+            model=model, stream=stream,
+        )  # fmt: skip
+
+    async def _answer(self, conversation: Conversation, send: Send) -> None:
+        answer = await self._gateway.answer(conversation)
+        if not isinstance(answer, StreamAnswer):
+            answer.headers.append((b"content-length", b"%d" % len(answer.body)))
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            while data := await answer.next():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            answer.close()
+
+    # ---------------------------------------------------------------- the small paths
+
+    async def _health(self, path: str, send: Send) -> None:
+        status, body = self._gateway.health() if path == "/health" else self._gateway.readiness()
+        await _send_body(send, status, _JSON, body)
+
+    async def _models(self, scope: Scope, send: Send) -> None:
+        try:
+            key = self._gateway.admission.admit(read_head(scope["headers"]).credential)
+            catalog = self._gateway.runtime.catalog
+            name = unquote(scope["path"].removeprefix("/v1/models").removeprefix("/"))
+            body = model_row(catalog, key, name) if name else model_list(catalog, key)
+        except PolyrouteError as error:
+            await _send_error(send, Dialect.OPENAI_CHAT, error.status, error, new_request_id())
+            return
+        await _send_body(send, 200, _JSON, body)
+
+
+def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: KeyRecord | None) -> Call:
+    model = form.get("model")
+    if not model:
+        raise invalid("'model' is required: the name of a route, or provider/model.", "model")
+    names = _FILE_FIELD[dialect]
+    if not any(form.has_file(name) for name in names):
+        raise invalid(f"'{names[0]}' is required: the file itself, as a form part with a file name.", names[0])
+    return Call(
+        id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model,
+        stream=(form.get("stream") or "").lower() in ("true", "1"), body=b"", content_type=head.content_type,
+        options=options_from_headers(head.options) if head.options else NO_OPTIONS, key=key,
+        forward=head.forward or [],
+    )  # fmt: skip
+
+
+async def _send_body(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_error(send: Send, dialect: Dialect, status: int, error: PolyrouteError, request_id: str) -> bool:
+    """Answer with an error; False when an answer has already begun."""
+    error.request_id = error.request_id or request_id
+    try:
+        await _send_body(send, status, error_headers(error), render_error(dialect, error))
+    except RuntimeError:  # uvicorn's word for a second start
+        return False
+    return True

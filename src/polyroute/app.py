@@ -1,0 +1,201 @@
+"""The composition root: settings and catalog become a running gateway. The only module that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from polyroute.api.fastlane import Application, FastLane
+from polyroute.api.requests import read_head
+from polyroute.catalog.build import build_catalog, check_input
+from polyroute.catalog.inputs import CatalogProblem, read_input
+from polyroute.catalog.model import Catalog, Provider
+from polyroute.catalog.prices import CatalogPrices
+from polyroute.catalog.rows import load_rows
+from polyroute.engine.admission import Admission
+from polyroute.engine.gateway import Gateway
+from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.ports import Credential, Headers
+from polyroute.providers.registry import build_adapter
+from polyroute.routing.breaker import BreakerSettings
+from polyroute.routing.breakers import Breakers
+from polyroute.routing.retry import RetryBudget
+from polyroute.settings import ConfigurationError, Settings, load_settings, watch
+from polyroute.storage.database import Database, open_database
+from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
+from polyroute.storage.ledger import JournaledLedger
+from polyroute.storage.models import model_rows, sync_models
+from polyroute.transport.http1 import Http1Transport
+from polyroute.types.errors import ErrorKind, PolyrouteError
+
+log = logging.getLogger("polyroute")
+
+
+def read_configuration(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings, checked as far as a catalog can be made of them. `overrides` are the command line's, by dotted key.
+
+    Raises ConfigurationError with everything that is wrong.
+    """
+
+    def check(settings: Settings) -> tuple[CatalogProblem, ...]:
+        return check_input(load_rows(), read_input(settings.catalog_values()), settings.environment)
+
+    return load_settings(path, overrides=overrides, check=check)
+
+
+def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
+    """What exists under these settings."""
+    return build_catalog(
+        load_rows(), read_input(settings.catalog_values()), settings.environment, sandbox_url=sandbox_url
+    )
+
+
+def live_providers(catalog: Catalog) -> dict[str, LiveProvider]:
+    """An adapter and labelled credentials for each provider."""
+    return {
+        name: LiveProvider(row, build_adapter(row), _credentials(row), RetryBudget())
+        for name, row in catalog.providers.items()
+    }
+
+
+def _credentials(row: Provider) -> tuple[Credential, ...]:
+    """Credentials with labels that tell them apart without revealing them."""
+    return tuple(
+        Credential(f"{row.name}#{number}-{hashlib.sha256(secret.encode()).hexdigest()[:6]}", secret)
+        for number, secret in enumerate(row.credentials, 1)
+    )
+
+
+class App:
+    """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None) -> None:
+        self.settings = settings
+        self._sandbox_url = sandbox_url
+        self._database: Database = open_database(settings.storage.database)
+        self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        self._keys: KeyDirectory | None = None
+        if settings.auth.mode == "keys":
+            self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
+        self._prices = CatalogPrices(_price_snapshot(self._database))
+        self._transport = Http1Transport()
+        breaker = settings.defaults.breaker
+        self.gateway = Gateway(
+            self._runtime(catalog),
+            transport=self._transport,
+            ledger=self._ledger,
+            prices=self._prices,
+            admission=Admission(self._keys),
+            breakers=Breakers(
+                BreakerSettings(
+                    failures=breaker.failures, failure_rate=breaker.failure_rate, minimum=breaker.minimum,
+                    window=breaker.window, cooldown=breaker.cooldown, longest_cooldown=max(900.0, breaker.cooldown),
+                )
+            ),
+            ready=self._problems,
+        )  # fmt: skip
+        self._watcher: asyncio.Task[None] | None = None
+
+    def _runtime(self, catalog: Catalog) -> Runtime:
+        rows = model_rows(catalog)
+        sync_models(self._database, rows)
+        return Runtime(catalog, live_providers(catalog), {row.name: row.id for row in rows})
+
+    def _problems(self) -> list[str]:
+        return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
+
+    def application(self) -> FastLane:
+        """The ASGI application of all HTTP surfaces."""
+        return FastLane(self.gateway, self._control, max_body=self.settings.server.max_body_mb << 20)
+
+    def _control(self) -> Application:
+        from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
+        from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
+
+        application: Application = build_admin(
+            # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
+            LedgerStats(self._database, simulated=self._sandbox_url is not None),
+            lambda: self.gateway.runtime.catalog,
+            lambda request: self._admit_operator(request.scope["headers"]),
+        )
+        return application
+
+    def _admit_operator(self, headers: Headers) -> None:
+        """Raises PolyrouteError unless an operator's key was sent; in open mode everybody on this machine is one."""
+        key = self.gateway.admission.admit(read_head(headers).credential)
+        if key is not None and not key.operator:
+            raise PolyrouteError(
+                ErrorKind.FORBIDDEN,
+                f"The key '{key.name}' is not an operator's: `polyroute keys create --operator` makes one.",
+            )
+
+    async def start(self) -> None:
+        """Begin to watch keys, prices and the configuration."""
+        if self._keys is not None:
+            self._keys.start()
+        self._prices.warm()
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Close everything; what is in the journal is written to the database."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        await self._transport.aclose()
+        if self._keys is not None:
+            self._keys.close()
+        await asyncio.to_thread(self._ledger.close)
+        self._database.close()
+
+    # ---------------------------------------------------------------- reload
+
+    async def _watch(self) -> None:
+        async with aclosing(watch(self.settings.sources)) as changes:
+            async for _ in changes:
+                await self.reload()
+
+    async def reload(self) -> bool:
+        """Read the configuration again; swap it in when it is right, keep the old one when it is not. Requests in flight
+        end as they began. False when it was refused."""
+        try:
+            runtime = await asyncio.to_thread(self._reload)
+        except (ConfigurationError, OSError) as error:
+            log.error("the configuration was not reloaded, the old one stays: %s", error)  # noqa: TRY400 - no traceback
+            return False
+        self.gateway.runtime = runtime
+        log.info("configuration reloaded: %d providers, %d routes", len(runtime.providers), len(runtime.catalog.routes))
+        return True
+
+    def _reload(self) -> Runtime:
+        settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
+        for section in ("server", "storage", "auth"):
+            if getattr(settings, section) != getattr(self.settings, section):
+                log.warning("changes of '%s' take effect after a restart", section)
+        return self._runtime(make_catalog(settings, self._sandbox_url))
+
+
+def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
+    """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+
+
+def _price_snapshot(database: Database) -> Path:
+    """Where the condensed price table is kept, so that only the first start has to make it."""
+    return (
+        Path("polyroute.prices") if database.path is None else database.path.with_name(f"{database.path.name}.prices")
+    )
+
+
+def key_storage(settings: Settings) -> tuple[Database, bytes]:
+    """Where keys are kept, and the secret that they are hashed under. Raises StorageError."""
+    database = open_database(settings.storage.database)
+    return database, _pepper(settings, database)
+
+
+def _pepper(settings: Settings, database: Database) -> bytes:
+    configured = settings.auth.pepper
+    return load_pepper(None if configured is None else configured.get_secret_value(), pepper_path(database))

@@ -1,0 +1,98 @@
+"""What the catalog takes from outside, as plain values: the configuration's part of it, and what is wrong with that part.
+
+The configuration's own models live in `polyroute.settings`, which the catalog may not import; the composition root
+converts one into the other with `read_input`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Quirks of one dialect as written in a file; see `catalog.model.Quirks`."""
+
+    drop: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+    force: dict[str, Any] = {}
+    default: dict[str, Any] = {}
+
+
+class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the configuration's `providers`. None and empty mean that the built-in row decides.
+
+    `priority` and `models` may be given once for all operations or by operation (or category, for `priority`).
+    `credentials` are secrets. `timeouts` holds only the seconds that differ from the defaults.
+    """
+
+    enabled: bool = True
+    adapter: str | None = None
+    base_url: str | None = None
+    kind: str | None = None
+    auth: str | None = None
+    credentials: tuple[str, ...] = ()
+    priority: int | dict[str, int] | None = None
+    serves: tuple[str, ...] | None = None
+    dialects: tuple[str, ...] | None = None
+    default_models: dict[str, str] = {}
+    models: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+    quirks: dict[str, QuirksEntry] = {}
+    headers: dict[str, str] = {}
+    capabilities: tuple[str, ...] | None = None
+    timeouts: dict[str, float] | None = None
+    options: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"ProviderEntry(adapter={self.adapter!r}, base_url={self.base_url!r}, enabled={self.enabled!r})"
+
+
+class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the configuration's `routes`. `operation` None means that of the built-in route of the same name,
+    else chat."""
+
+    targets: tuple[str, ...]
+    operation: str | None = None
+    policy: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    timeouts: dict[str, float] | None = None
+    retries: int | None = None
+
+
+class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds where an entry says nothing. `timeouts` holds only the seconds that differ from `ports.Timeouts`."""
+
+    policy: str = "priority"
+    retries: int = 1
+    timeouts: dict[str, float] = {}
+
+
+class CatalogInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of the configuration that the catalog is built from.
+
+    `invalid` names entries, as "providers.NAME" or "routes.NAME", that were left out because they are wrong in themselves:
+    a reference to one of them is not a second mistake.
+    """
+
+    providers: dict[str, ProviderEntry] = {}
+    routes: dict[str, RouteEntry] = {}
+    defaults: DefaultsEntry = DefaultsEntry()
+    invalid: frozenset[str] = frozenset()
+
+
+class CatalogProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with the input: where (the key path), what was expected instead, what was given, and the
+    nearest valid name."""
+
+    path: tuple[str | int, ...]
+    message: str
+    expected: str | None = None
+    given: str | None = None
+    nearest: str | None = None
+
+
+def read_input(values: Mapping[str, Any]) -> CatalogInput:
+    """Plain mappings, sequences and scalars → CatalogInput. Raises msgspec.ValidationError on other shapes."""
+    return msgspec.convert(values, CatalogInput)

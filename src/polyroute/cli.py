@@ -1,0 +1,251 @@
+"""The `polyroute` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polyroute import __version__
+
+if TYPE_CHECKING:
+    from polyroute.catalog.model import Catalog
+    from polyroute.settings import Settings
+
+app = typer.Typer(
+    name="polyroute",
+    help="One address for every AI provider: fallback across providers, every request in the ledger.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="Keys that callers present (auth.mode: keys).", no_args_is_help=True)
+db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(db_app, name="db")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
+]
+
+
+def main() -> None:
+    """The entry point: errors that the user can mend are shown without a traceback."""
+    from polyroute.settings import ConfigurationError  # noqa: PLC0415 - `--help` must not load everything
+    from polyroute.storage.database import StorageError  # noqa: PLC0415
+
+    try:
+        app()
+    except (ConfigurationError, StorageError) as error:
+        print(f"polyroute: {error}", file=sys.stderr)  # noqa: T201 (this is the command's own voice)
+        sys.exit(2)
+
+
+def version_wanted(wanted: bool) -> None:
+    """`--version`."""
+    if wanted:
+        typer.echo(f"polyroute {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=version_wanted, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+def read_settings(config: Path | None, **overrides: object) -> Settings:
+    """The settings; `overrides` are options of the command line, None where not given."""
+    from polyroute.app import read_configuration  # noqa: PLC0415
+
+    return read_configuration(config, {key: value for key, value in overrides.items() if value is not None})
+
+
+# ---------------------------------------------------------------- serve
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="server.host")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="server.port")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.", show_default="server.workers")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Ask simulated providers, started beside it.")] = False,
+    sandbox_if_no_keys: Annotated[
+        bool, typer.Option("--sandbox-if-no-keys", help="As --sandbox, where no provider is on.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Start the gateway."""
+    from polyroute import serving  # noqa: PLC0415
+
+    chosen = {"server.host": host, "server.port": port, "server.workers": workers}
+    settings = read_settings(config, **chosen)
+    raise typer.Exit(serving.serve(settings, sandbox=sandbox, sandbox_if_no_keys=sandbox_if_no_keys))
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9900,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer.")] = 0.0,
+    tokens_per_second: Annotated[float, typer.Option(min=0, help="Pace of streams; 0 is as fast as can be.")] = 200.0,
+    exit_with_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Start the simulated providers."""
+    from polyroute.sandbox.control import SandboxOptions  # noqa: PLC0415
+    from polyroute.sandbox.server import run  # noqa: PLC0415
+
+    def announce(url: str) -> None:
+        typer.echo(url)
+        sys.stdout.flush()
+        typer.echo(f"Simulated providers listen here; {url}/_control sets faults, {url} tells more.", err=True)
+
+    simulated = SandboxOptions(latency=latency, tokens_per_second=tokens_per_second)
+    try:
+        run(host, port, simulated, exit_with_stdin=exit_with_stdin, on_ready=announce)
+    except OSError as error:
+        typer.echo(f"polyroute sandbox: cannot listen on {host}:{port}: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def read_catalog(config: Path | None) -> tuple[Settings, Catalog]:
+    """Settings, and what exists under them."""
+    from polyroute.app import make_catalog  # noqa: PLC0415
+
+    settings = read_settings(config)
+    return settings, make_catalog(settings)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.command()
+def models(config: Config = None, as_json: AsJson = False) -> None:
+    """List every name that callers can use."""
+    from polyroute import inspection  # noqa: PLC0415
+
+    rows = inspection.models(read_catalog(config)[1])
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        inspection.print_models(rows)
+
+
+@app.command()
+def explain(
+    route: Annotated[str, typer.Argument(help="A route, provider/model, or model id.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would be tried for a route, in which order, and why the rest would not."""
+    import msgspec  # noqa: PLC0415
+
+    from polyroute import inspection  # noqa: PLC0415
+    from polyroute.types.errors import PolyrouteError  # noqa: PLC0415
+
+    catalog = read_catalog(config)[1]
+    try:
+        plan = inspection.explain(catalog, route)
+    except PolyrouteError as error:
+        typer.echo(error.message, err=True)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(plan)).decode())
+    else:
+        inspection.print_plan(plan, catalog)
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Check configuration, credentials and database; say what is wrong and how to mend it."""
+    from polyroute import inspection  # noqa: PLC0415
+
+    settings, catalog = read_catalog(config)
+    if inspection.doctor(settings, catalog):
+        raise typer.Exit(1)
+
+
+# ---------------------------------------------------------------- keys
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Option(help="Whose key it is.")],
+    routes: Annotated[str | None, typer.Option(help="Routes that it may use, separated by commas; all when left out.")] = None,
+    user: Annotated[str | None, typer.Option(help="User to whom its requests are counted.")] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="It may also use the operators' API.")] = False,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """Issue a key and print it, once."""
+    from polyroute.app import key_storage  # noqa: PLC0415
+    from polyroute.storage.keys import create_key  # noqa: PLC0415
+
+    settings, catalog = read_catalog(config)
+    allowed = None if routes is None else tuple(part.strip() for part in routes.split(",") if part.strip())
+    for route in allowed or ():
+        if route not in catalog.routes and "/" not in route:
+            typer.echo(f"note: there is no route '{route}' in this configuration", err=True)
+    database, pepper = key_storage(settings)
+    key, record = create_key(database, pepper, name=name, routes=allowed, user_id=user, operator=operator)
+    typer.echo(f"{record.id} for '{record.name}'. This is the key; it is shown this once:", err=True)
+    typer.echo(key)
+
+
+@keys_app.command("list")
+def keys_list(config: Config = None) -> None:
+    """List the keys that were issued."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from polyroute.storage.database import open_database  # noqa: PLC0415
+    from polyroute.storage.keys import list_keys  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "name", "begins with", "routes", "user", "created", "state"):
+        table.add_column(column, overflow="fold")
+    for key in list_keys(open_database(read_settings(config).storage.database)):
+        routes = "all" if key.routes is None else ", ".join(key.routes)
+        created = datetime.fromtimestamp(key.created_at, UTC).strftime("%Y-%m-%d %H:%M")
+        state = "revoked" if key.revoked_at is not None else "operator" if key.operator else "active"
+        table.add_row(key.id, key.name, key.prefix + "…", routes, key.user_id or "", created, state)
+    Console().print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key: Annotated[str, typer.Argument(help="Its id, its name, or what it begins with.")], config: Config = None
+) -> None:
+    """Revoke a key; every worker refuses it within two seconds."""
+    from polyroute.storage.database import open_database  # noqa: PLC0415
+    from polyroute.storage.keys import revoke_key  # noqa: PLC0415
+
+    record = revoke_key(open_database(read_settings(config).storage.database), key)
+    if record is None:
+        typer.echo(f"There is no one active key '{key}'; `polyroute keys list` shows them.", err=True)
+        raise typer.Exit(2)
+    typer.echo(f"{record.id} ('{record.name}') is revoked.")
+
+
+# ---------------------------------------------------------------- database
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: Config = None) -> None:
+    """Bring the database to the newest schema (`serve` does so too)."""
+    from polyroute.storage.database import SCHEMA_HEAD, display_url, open_database  # noqa: PLC0415
+
+    url = read_settings(config).storage.database
+    open_database(url).close()
+    typer.echo(f"{display_url(url)} is at schema {SCHEMA_HEAD}.")

@@ -1,0 +1,123 @@
+"""The `usage` record of OpenAI-like answers ⇄ disjoint buckets, with every provider's own reading of the field names."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from polyroute.types.usage import Usage
+
+_TICKS_PER_USD = 10_000_000_000
+_CACHED_NAMES = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
+
+
+def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> Usage:
+    """A provider's `usage` object in disjoint buckets. `meta` is the answer's own `meta` object (AI/ML API's cost).
+
+    OpenAI counts cached and written tokens inside `prompt_tokens` and reasoning inside `completion_tokens`. Providers that
+    count reasoning outside are recognised by their total (xAI, Gemini's layer); one that reports more cached tokens than
+    prompt tokens counts the cache outside.
+    """
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    total = _count(usage, "total_tokens")
+    prompt_details, completion_details = (
+        _record(usage, "prompt_tokens_details"),
+        _record(usage, "completion_tokens_details"),
+    )
+    cached = _count(prompt_details, "cached_tokens")
+    for name in _CACHED_NAMES:
+        cached = _count(usage, name) if cached is None else cached
+    written = _count(prompt_details, "cache_write_tokens")
+    audio_in, audio_out = _count(prompt_details, "audio_tokens"), _count(completion_details, "audio_tokens")
+    reasoning = _count(completion_details, "reasoning_tokens")
+    if reasoning is None:
+        reasoning = _count(usage, "reasoning_tokens")
+
+    beside = max(0, total - prompt - completion) if None not in (total, prompt, completion) else 0  # type: ignore[operator]  # checked by `in`
+    inside = reasoning or 0
+    if beside and "prompt_audio_seconds" in usage:
+        audio_in = (audio_in or 0) + beside  # Mistral counts audio in the total alone
+        prompt = None if prompt is None else prompt + beside
+    elif beside and (reasoning is None or beside >= reasoning > 0):
+        reasoning = beside if reasoning is None else reasoning
+        inside = 0
+    elif completion is not None and inside > completion:
+        inside = 0  # more reasoning than completion stands outside, unless the total contradicts that
+        reasoning = reasoning if total is None else None
+    cache = (cached or 0) + (written or 0)
+    if prompt is not None and (cached or 0) > prompt:
+        cache = 0
+    return Usage(
+        input=None if prompt is None else max(0, prompt - cache - (audio_in or 0)),
+        cache_read=cached,
+        cache_write_5m=written,
+        output=None if completion is None else max(0, completion - inside - (audio_out or 0)),
+        reasoning=reasoning,
+        audio_input=audio_in,
+        audio_output=audio_out,
+        reported_cost_usd=_reported_cost(usage, meta),
+        raw=usage,
+    )
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Disjoint buckets as a `usage` object, where prompt and completion include all of theirs."""
+    prompt, completion = usage.input_total or 0, usage.output_total or 0
+    prompt_details: dict[str, Any] = {"cached_tokens": usage.cache_read or 0, "audio_tokens": usage.audio_input or 0}
+    written = [count for count in (usage.cache_write_5m, usage.cache_write_1h) if count is not None]
+    if written:
+        prompt_details["cache_write_tokens"] = sum(written)
+    reasoning = usage.reasoning
+    if reasoning is None:  # what a provider said against its own totals
+        reasoning = _count(_record(usage.raw or {}, "completion_tokens_details"), "reasoning_tokens")
+    completion_details: dict[str, Any] = {
+        "reasoning_tokens": reasoning or 0,
+        "audio_tokens": usage.audio_output or 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    }
+    rendered: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": prompt_details,
+        "completion_tokens_details": completion_details,
+    }
+    if usage.reported_cost_usd is not None:
+        rendered["cost"] = float(usage.reported_cost_usd)
+    return rendered
+
+
+def _reported_cost(usage: dict[str, Any], meta: dict[str, Any] | None) -> Decimal | None:
+    """What the provider says it charged, in USD: OpenRouter `cost`, xAI ticks, Perplexity `total_cost`, AI/ML `usd_spent`."""
+    cost = usage.get("cost")
+    if isinstance(cost, dict):
+        return _money(cost.get("total_cost"))
+    if (charged := _money(cost)) is not None:
+        upstream = _money(_record(usage, "cost_details").get("upstream_inference_cost"))
+        return charged + upstream if usage.get("is_byok") is True and upstream is not None else charged
+    if (ticks := _money(usage.get("cost_in_usd_ticks"))) is not None:
+        return ticks / _TICKS_PER_USD
+    spent = _money(usage.get("usd_spent"))
+    if spent is None and isinstance(meta, dict):
+        spent = _money(_record(meta, "usage").get("usd_spent"))
+    return spent
+
+
+def _money(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    amount = Decimal(str(value))
+    return amount if amount.is_finite() and amount >= 0 else None
+
+
+def _count(record: dict[str, Any], name: str) -> int | None:
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != value // 1:
+        return None
+    return int(value)
+
+
+def _record(record: dict[str, Any], name: str) -> dict[str, Any]:
+    value = record.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,122 @@
+"""The envelope: a caller's request read just as far as routing needs, with its body kept as bytes."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import msgspec
+
+from polyroute.ports import NO_OPTIONS, Call, Headers, Options
+from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.records import KeyRecord
+
+_FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STRING = msgspec.json.Decoder(str)
+_FLAG: msgspec.json.Decoder[bool | None] = msgspec.json.Decoder(bool | None)
+_OPTIONS = msgspec.json.Decoder(Options)
+
+ALWAYS_STREAMED = frozenset({Dialect.OPENAI_SPEECH})
+"""Dialects whose answer is handed on as it arrives although no field asks for it."""
+
+
+def new_request_id() -> str:
+    """An id that sorts by time: milliseconds since the epoch and 64 random bits."""
+    return f"req_{time.time_ns() // 1_000_000:011x}{secrets.token_hex(8)}"
+
+
+def invalid(message: str, param: str | None = None) -> PolyrouteError:
+    """A refusal of what the caller sent."""
+    return PolyrouteError(ErrorKind.INVALID_REQUEST, message, param=param)
+
+
+def read_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The top-level fields of a JSON object, unparsed. Where a name stands twice the last one counts, here and upstream."""
+    try:
+        return _FIELDS.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid("The request body must be a JSON object.") from error
+    except RecursionError as error:
+        raise invalid("The request body is nested too deeply.") from error
+    except ValueError as error:  # msgspec.DecodeError and UnicodeDecodeError
+        what = "empty" if not body.strip() else f"not valid JSON: {error}"
+        raise invalid(f"The request body is {what}.") from error
+
+
+def read_string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
+    """A text field; None when it is absent."""
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return _STRING.decode(raw)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise invalid(f"'{name}' must be a string.", name) from error
+
+
+def read_flag(fields: dict[str, msgspec.Raw], name: str) -> bool:
+    """A yes/no field; absent and null mean no."""
+    raw = fields.get(name)
+    if raw is None:
+        return False
+    try:
+        return bool(_FLAG.decode(raw))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise invalid(f"'{name}' must be true or false.", name) from error
+
+
+def take_options(fields: dict[str, msgspec.Raw], headers: dict[str, str]) -> Options:
+    """The caller's wishes: the body's `polyroute` object, which is removed, or else `x-polyroute-*` headers."""
+    raw = fields.pop("polyroute", None)
+    if raw is not None:
+        try:
+            return _OPTIONS.decode(raw)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise invalid(f"'polyroute': {error}", "polyroute") from error
+    return options_from_headers(headers) if headers else NO_OPTIONS
+
+
+def options_from_headers(headers: dict[str, str]) -> Options:
+    """Options from `x-polyroute-*` headers (names without that prefix): lists are comma-separated, tags `name=value`."""
+    values: dict[str, object] = {}
+    for name, text in headers.items():
+        if name in ("require", "fallbacks"):
+            values[name] = [item.strip() for item in text.split(",") if item.strip()]
+        elif name == "tags":
+            values[name] = dict(item.strip().partition("=")[::2] for item in text.split(",") if item.strip())
+        else:
+            values[name] = text
+    try:
+        return msgspec.convert(values, Options, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(f"x-polyroute headers: {error}") from error
+
+
+def json_call(
+    body: bytes,
+    dialect: Dialect,
+    *,
+    request_id: str,
+    key: KeyRecord | None = None,
+    option_headers: dict[str, str] | None = None,
+    forward: Headers | None = None,
+    model: str | None = None,
+    stream: bool | None = None,
+) -> Call:
+    """The envelope of a JSON request; `model` and `stream` are given where the dialect has them in the URL.
+
+    Raises PolyrouteError(invalid_request) naming the field.
+    """
+    fields = read_fields(body)
+    options = take_options(fields, option_headers or {})
+    if model is None:
+        model = read_string(fields, "model")
+        if not model:
+            raise invalid("'model' is required: the name of a route, or provider/model.", "model")
+    if stream is None:
+        stream = dialect in ALWAYS_STREAMED or read_flag(fields, "stream")
+    return Call(
+        id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model, stream=stream, body=body,
+        content_type=b"application/json", fields=fields, options=options, key=key, forward=forward or [],
+    )  # fmt: skip

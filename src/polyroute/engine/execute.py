@@ -1,0 +1,243 @@
+"""Walking a plan: one target after the other until an attempt commits, with one account of every failure."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
+from polyroute.engine.failures import all_failed, broken_answer
+from polyroute.engine.lanes import Conversation, Lane, open_lane
+from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.engine.settlement import Settlement, format_cost
+from polyroute.ports import AnswerReader, Call, Credential, Headers, Timeouts, Transport, WireResponse
+from polyroute.routing.breakers import Breakers
+from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
+from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.types.plans import Plan, Target
+
+_LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
+_LARGEST_ERROR = 1 << 20
+
+Renderer = Callable[[PolyrouteError], bytes | None]
+"""How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
+
+
+class Execution:
+    """One request on its way through its plan."""
+
+    def __init__(
+        self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
+        breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
+    ) -> None:  # fmt: skip
+        self._conversation = conversation
+        self._call: Call = conversation.call
+        self._plan = plan
+        self._runtime = runtime
+        self._settlement = settlement
+        self._transport = transport
+        self._timeouts = timeouts
+        self._deadline = deadline
+        self._breakers = breakers
+        self._policy = RetryPolicy(retries=retries)
+        self._render_error = render_error
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> Answer:
+        """The first answer that commits. Raises PolyrouteError when no target gives one."""
+        left = deque(self._plan.targets)
+        while left:
+            target = left.popleft()
+            outcome = await self._try_target(self._runtime.providers[target.provider], target, len(left))
+            match outcome:
+                case NextTarget(to="other_model"):
+                    left = deque(other for other in left if other.model != target.model)
+                case NextTarget():
+                    pass
+                case Stop():
+                    break
+                case answer:
+                    return answer
+        if not self._settlement.failures:
+            raise PolyrouteError(ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited.")
+        raise all_failed(self._settlement.failures, self._call.id)
+
+    async def _try_target(
+        self, provider: LiveProvider, target: Target, targets_left: int
+    ) -> Answer | NextTarget | Stop:
+        """All tries of one target: with further credentials, and again where the error table allows."""
+        operation, breakers, loop = self._call.operation, self._breakers, self._loop
+        credentials = provider.credentials
+        provider.retries.deposit()
+        used = tries = 0
+        while True:
+            started = loop.time()
+            if not breakers.begin(target, operation, started) and not self._plan.probe:
+                return NextTarget()
+            credential = credentials[used] if credentials else None
+            tries += 1
+            self._settlement.begin(target, credential.label if credential is not None else None)
+            try:
+                answer = await self._attempt(provider, target, credential)
+            except AttemptFailed as failed:
+                failure = failed.failure
+            except asyncio.CancelledError:
+                breakers.release(target, operation, loop.time())
+                raise
+            else:
+                breakers.succeed(target, operation, loop.time(), started)
+                return answer
+            now = loop.time()
+            self._settlement.fail(failure)
+            credentials_left = max(0, len(credentials) - used - 1)
+            breakers.fail(
+                target, operation, failure, now,
+                kind=provider.row.kind, started=started, credentials_left=credentials_left,
+            )  # fmt: skip
+            step = next_step(
+                ERROR_TABLE[failure.kind],
+                failure,
+                Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
+                self._policy,
+                now=now,
+                deadline=self._deadline,
+                random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
+                budget=provider.retries,
+            )
+            match step:
+                case SameTarget():
+                    await asyncio.sleep(step.after)
+                case NextCredential():
+                    used += 1
+                case _:
+                    return step
+
+    async def _attempt(self, provider: LiveProvider, target: Target, credential: Credential | None) -> Answer:
+        """One try. Raises AttemptFailed."""
+        adapter = provider.adapter
+        endpoint = adapter.endpoint(self._call.operation, self._call.dialect)
+        if endpoint is None:  # the plan only holds targets that serve the operation
+            raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=f"{target} does not serve this operation."))
+        try:
+            lane = open_lane(self._conversation, adapter, endpoint, target, credential)
+        except PolyrouteError as error:
+            raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
+        timeouts = provider.row.timeouts or self._timeouts
+        send = adapter.exchange
+        sent_at = self._loop.time()
+        response = await (
+            self._transport.send(lane.request, timeouts, self._deadline)
+            if send is None
+            else send(self._transport, lane.request, timeouts, self._deadline)
+        )
+        try:
+            if not 200 <= response.status < 300:
+                raise AttemptFailed(await self._classify(provider, response))
+            content_type = _content_type(response.headers)
+            reader = lane.reader(content_type)
+            out, whole = await self._read(response, reader, timeouts, sent_at)
+        except BaseException:
+            response.abort()
+            raise
+        headers = self._headers(target, lane.media_type(content_type), lane)
+        if whole:
+            self._settlement.first_token()
+            self._settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
+            if self._settlement.cost is not None:
+                headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
+            return WholeAnswer(response.status, headers, out)
+        self._settlement.first_token()
+        return self._stream(provider, target, lane, response, reader, headers, out, timeouts)
+
+    async def _classify(self, provider: LiveProvider, response: WireResponse) -> Failure:
+        try:
+            body = await response.read(min(self._deadline, self._loop.time() + 5), _LARGEST_ERROR)
+        except AttemptFailed:
+            body = b""  # the status alone has to do
+        return provider.adapter.classify(response.status, response.headers, body)
+
+    async def _read(
+        self, response: WireResponse, reader: AnswerReader, timeouts: Timeouts, sent_at: float
+    ) -> tuple[bytes, bool]:
+        """Up to the commit point: the first meaningful event of a stream, the end of a whole answer. Gives what the caller
+        may have by then, and whether that is all."""
+        stream = self._call.stream
+        first_token = min(sent_at + timeouts.first_token, self._deadline)
+        held: list[bytes] = []
+        size = 0
+        while True:
+            limit = first_token if stream else min(self._loop.time() + timeouts.idle, self._deadline)
+            try:
+                data = await response.receive(limit)
+            except AttemptFailed as failed:
+                raise _name_timer(failed, stream=stream) from failed
+            if not data:
+                held.append(reader.end())
+                return b"".join(held), True
+            size += len(data)
+            if size > _LARGEST_ANSWER and not stream:
+                raise AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message="The answer is larger than 256 MB."))
+            held.append(reader.feed(data))
+            if stream and reader.seen.meaningful:
+                return b"".join(held), False
+
+    def _stream(
+        self, provider: LiveProvider, target: Target, lane: Lane, response: WireResponse, reader: AnswerReader,
+        headers: Headers, first: bytes, timeouts: Timeouts,
+    ) -> StreamAnswer:  # fmt: skip
+        settlement, call, loop, breakers = self._settlement, self._call, self._loop, self._breakers
+
+        def served() -> None:
+            if settlement.current is not None:
+                settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
+
+        def failed(failure: Failure) -> PolyrouteError:
+            settlement.fail(failure)
+            breakers.fail(target, call.operation, failure, loop.time(), kind=provider.row.kind)
+            return broken_answer(*settlement.failures[-1], call.id)
+
+        return StreamAnswer(
+            headers, first, response, reader, settlement, timeouts=timeouts, deadline=self._deadline,
+            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated,
+        )  # fmt: skip
+
+    def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
+        settlement = self._settlement
+        headers = [
+            (b"content-type", content_type),
+            (b"x-polyroute-request-id", self._call.id.encode()),
+            (b"x-polyroute-provider", target.provider.encode()),
+            (b"x-polyroute-model", _header_text(target.model)),
+            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
+        ]
+        if lane.dropped:
+            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
+        if lane.notes:
+            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
+        return headers
+
+
+def _content_type(headers: Headers) -> bytes:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.lower()
+    return b""
+
+
+def _header_text(text: str) -> bytes:
+    """Text as a header value: what a header cannot hold is percent-encoded or left out."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return text.encode("ascii", "backslashreplace").replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def _name_timer(failed: AttemptFailed, *, stream: bool) -> AttemptFailed:
+    """Say which patience ran out, which the transport cannot know."""
+    if failed.failure.kind is not ErrorKind.TIMEOUT:
+        return failed
+    what = "The provider sent no content in time." if stream else "The provider stopped sending."
+    return AttemptFailed(msgspec.structs.replace(failed.failure, message=what))

@@ -1,0 +1,37 @@
+"""One error out of all the attempts that failed."""
+
+from __future__ import annotations
+
+from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
+
+
+def all_failed(failures: list[tuple[FailedAttempt, Failure]], request_id: str) -> PolyrouteError:
+    """The error of a request that no target could serve: it names each target and why.
+
+    One kind among all attempts stays that kind; a fault of the caller's, or money, outweighs the rest, because no other
+    target mends it; everything else is `unavailable`.
+    """
+    kinds = {failure.kind for _, failure in failures}
+    last = failures[-1][1]
+    if len(kinds) == 1 or ERROR_TABLE[last.kind].fault == "caller":
+        kind = last.kind
+    elif kinds <= {ErrorKind.RATE_LIMITED, ErrorKind.QUOTA_EXHAUSTED}:
+        kind = ErrorKind.RATE_LIMITED
+    else:
+        kind = ErrorKind.UNAVAILABLE
+    waits = [failure.retry_after for _, failure in failures if failure.retry_after is not None]
+    told = dict.fromkeys(f"{tried.provider}/{tried.model}: {tried.message}" for tried, _ in failures)
+    message = next(iter(told)) if len(told) == 1 else f"No target could serve this request. {' | '.join(told)}"
+    return PolyrouteError(
+        kind, message, param=last.param, code=last.code if len(kinds) == 1 else None,
+        retry_after=min(waits) if waits else None, attempts=tuple(tried for tried, _ in failures),
+        request_id=request_id,
+    )  # fmt: skip
+
+
+def broken_answer(tried: FailedAttempt, failure: Failure, request_id: str) -> PolyrouteError:
+    """The error at the end of an answer that had already begun."""
+    return PolyrouteError(
+        failure.kind, f"{tried.provider}/{tried.model} broke off its answer: {failure.message}",
+        param=failure.param, code=failure.code, attempts=(tried,), request_id=request_id,
+    )  # fmt: skip

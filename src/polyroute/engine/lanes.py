@@ -1,0 +1,313 @@
+"""The two lanes of an attempt: relay (the caller's own bytes) where the target speaks the caller's dialect, translate
+where it does not. Either way the engine sees one upstream request and one reader of its answer."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from polyroute.dialects import media
+from polyroute.dialects.fold import fold, unfold
+from polyroute.dialects.openai_chat.observer import ChatObserver, observe_chat
+from polyroute.dialects.registry import codec, is_chat
+from polyroute.engine.forms import Form
+from polyroute.engine.observe import BytesObserver, ParserObserver, empty_answer, note_event
+from polyroute.ports import (
+    Adapter,
+    AnswerReader,
+    Body,
+    Call,
+    ChatCodec,
+    Credential,
+    Endpoint,
+    EventParser,
+    EventRenderer,
+    Observation,
+    WireRequest,
+)
+from polyroute.types.chat import AnyEvent, ChatRequest
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.types.operations import Dialect
+from polyroute.types.plans import Target
+
+JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream"
+_INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
+
+
+class Lane(Protocol):
+    """One attempt's request, and how its answer is read."""
+
+    request: WireRequest
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def reader(self, content_type: bytes) -> AnswerReader:
+        """The reader for an answer of this media type (lower case, parameters included)."""
+
+    def media_type(self, upstream: bytes) -> bytes:
+        """The media type of what the caller gets."""
+
+
+class Conversation:
+    """What is known of a call beyond its envelope, parsed at most once however many attempts need it."""
+
+    def __init__(self, call: Call, form: Form | None = None) -> None:
+        self.call = call
+        self.form = form
+        self._request: ChatRequest | None = None
+
+    @property
+    def request(self) -> ChatRequest:
+        """The canonical request. Raises PolyrouteError(invalid_request)."""
+        if self._request is None:
+            call = self.call
+            fields: dict[str, Any] = dict(call.fields or {})
+            fields["model"] = call.model
+            if call.stream:
+                fields["stream"] = True
+            self._request = codec(call.dialect).parse_request(msgspec.json.encode(fields))
+        return self._request
+
+
+def open_lane(
+    conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None
+) -> Lane:
+    """The lane for one attempt: relay where the endpoint speaks the caller's dialect."""
+    if endpoint.dialect is conversation.call.dialect:
+        return RelayLane(conversation, adapter, endpoint, target, credential)
+    return TranslateLane(conversation, adapter, endpoint, target, credential)
+
+
+class RelayLane:
+    """The caller's bytes with the model, quirks and usage option changed; the answer's bytes as they come."""
+
+    def __init__(
+        self, conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target,
+        credential: Credential | None,
+    ) -> None:  # fmt: skip
+        call = conversation.call
+        self._call = call
+        self._withhold_usage = False
+        self.notes: tuple[str, ...] = ()
+        self.dropped: tuple[str, ...] = ()
+        body: bytes | Body
+        if conversation.form is not None:
+            body = conversation.form.body({"model": target.model}, frozenset({"polyroute"}))
+        elif call.fields is not None:
+            body = self._body(call.fields, adapter, endpoint, target)
+        else:
+            body = call.body
+        self.request = adapter.request(
+            endpoint, target, credential,
+            body=body, content_type=call.content_type, stream=call.stream, forward=call.forward,
+        )  # fmt: skip
+
+    def _body(self, given: dict[str, msgspec.Raw], adapter: Adapter, endpoint: Endpoint, target: Target) -> bytes:
+        fields: dict[str, Any] = dict(given)
+        if endpoint.dialect is not Dialect.GEMINI:  # which names its model in the URL
+            fields["model"] = target.model
+        if self._call.stream and endpoint.dialect is Dialect.OPENAI_CHAT:
+            options = given.get("stream_options")
+            if options is None or b'"include_usage"' not in bytes(options):
+                fields["stream_options"] = _with_usage(options)
+                self._withhold_usage = True
+        fields, self.dropped = adapter.adjust(endpoint, fields)
+        return msgspec.json.encode(fields)
+
+    def reader(self, content_type: bytes) -> AnswerReader:
+        """A reader that hands the bytes on and watches them."""
+        dialect, seen = self._call.dialect, Observation()
+        if not is_chat(dialect):
+            if self._call.stream or (dialect in _TEXT_DIALECTS and content_type.startswith(b"text/plain")):
+                return BytesObserver(seen, content_type)
+            return WholeObserver(dialect, seen)
+        if not self._call.stream:
+            return WholeObserver(dialect, seen)
+        if content_type.startswith(JSON) and dialect is not Dialect.GEMINI:
+            return UnstreamedReader(codec(dialect), codec(dialect), self._stub(), self._call, seen)
+        if dialect is Dialect.OPENAI_CHAT:
+            return ChatObserver(seen, self._withhold_usage)
+        return ParserObserver(codec(dialect).parser(), seen)
+
+    def _stub(self) -> ChatRequest:
+        return ChatRequest(model=self._call.model, messages=(), stream=True)
+
+    def media_type(self, upstream: bytes) -> bytes:
+        """As the provider said, unless a whole answer had to become a stream."""
+        if self._call.stream and upstream.startswith(JSON) and is_chat(self._call.dialect):
+            return codec(self._call.dialect).stream_media_type.encode()
+        return upstream
+
+
+def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | dict[str, Any]:
+    """Stream options with the usage chunk switched on and everything else kept."""
+    if options is None:
+        return _INCLUDE_USAGE
+    decoded = msgspec.json.decode(options)
+    if decoded is None:
+        return _INCLUDE_USAGE
+    if not isinstance(decoded, dict):
+        raise PolyrouteError(ErrorKind.INVALID_REQUEST, "'stream_options' must be an object.", param="stream_options")
+    return {**decoded, "include_usage": True}
+
+
+class TranslateLane:
+    """The request rendered in the target's dialect; the answer's events rendered back in the caller's."""
+
+    def __init__(
+        self, conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target,
+        credential: Credential | None,
+    ) -> None:  # fmt: skip
+        call = conversation.call
+        if not (is_chat(call.dialect) and is_chat(endpoint.dialect)):
+            raise PolyrouteError(
+                ErrorKind.UNSUPPORTED, f"{target} does not speak {call.dialect}, and it cannot be translated."
+            )
+        self._call = call
+        self._caller = codec(call.dialect)
+        self._upstream = codec(endpoint.dialect)
+        self._request = conversation.request
+        fitted, fit_notes = adapter.fit(endpoint, msgspec.structs.replace(self._request, model=target.model))
+        rendered = self._upstream.render_request(fitted, adapter.profile(target.model))
+        fields, dropped = adapter.adjust(endpoint, rendered.body)
+        self.dropped = (*rendered.dropped, *dropped)
+        self.notes = (*fit_notes, *rendered.notes)
+        self.request = adapter.request(
+            endpoint, target, credential,
+            body=msgspec.json.encode(fields), content_type=JSON, stream=call.stream, forward=[],
+        )  # fmt: skip
+
+    def reader(self, content_type: bytes) -> AnswerReader:
+        """A reader that translates."""
+        seen = Observation()
+        if not self._call.stream:
+            return WholeTranslator(self._upstream, self._caller, self._request, seen)
+        if content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI:
+            return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
+        return StreamTranslator(self._upstream.parser(), _renderer(self._caller, self._request, self._call), seen)
+
+    def media_type(self, upstream: bytes) -> bytes:
+        """That of the caller's dialect."""
+        return self._caller.stream_media_type.encode() if self._call.stream else JSON
+
+
+def _renderer(caller: ChatCodec, request: ChatRequest, call: Call) -> EventRenderer:
+    # The id begins with its milliseconds since the epoch: see envelope.new_request_id.
+    return caller.renderer(request, call.id.removeprefix("req_"), int(call.id[4:15], 16) // 1000)
+
+
+class WholeObserver:
+    """Relays a whole answer after a look at it."""
+
+    def __init__(self, dialect: Dialect, seen: Observation) -> None:
+        self.seen = seen
+        self._dialect = dialect
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing yet: the answer counts when it is whole."""
+        self._parts.append(data)
+        return b""
+
+    def end(self) -> bytes:
+        """The answer as it came."""
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if self._dialect is Dialect.OPENAI_CHAT:
+            self.seen = observe_chat(body)
+        elif is_chat(self._dialect):
+            _note_whole(codec(self._dialect).parse_response(body), self.seen)
+        else:
+            media.observe_json(self._dialect, body, self.seen)
+        return body
+
+
+class WholeTranslator:
+    """A whole answer of one dialect becomes one of another: the fold of its events."""
+
+    def __init__(self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, seen: Observation) -> None:
+        self.seen = seen
+        self._upstream, self._caller, self._request = upstream, caller, request
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing yet."""
+        self._parts.append(data)
+        return b""
+
+    def end(self) -> bytes:
+        """The answer in the caller's dialect."""
+        events = self._upstream.parse_response(b"".join(self._parts))
+        _note_whole(events, self.seen)
+        return self._caller.render_response(fold(events), self._request)
+
+
+def _note_whole(events: list[AnyEvent], seen: Observation) -> None:
+    for event in events:
+        note_event(seen, event)
+    if not seen.meaningful:
+        raise empty_answer()
+
+
+class StreamTranslator:
+    """A stream of one dialect becomes one of another, event by event."""
+
+    def __init__(self, parser: EventParser, renderer: EventRenderer, seen: Observation) -> None:
+        self.seen = seen
+        self._parser, self._renderer = parser, renderer
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that these events become."""
+        return self._render(self._parser.feed(data))
+
+    def end(self) -> bytes:
+        """The end of the caller's stream."""
+        tail = self._render(self._parser.close())
+        if not self.seen.meaningful:
+            raise empty_answer()
+        return tail + self._renderer.close()
+
+    def error(self, error: PolyrouteError) -> bytes:
+        """The caller's stream, failed."""
+        return self._renderer.error(error)
+
+    def _render(self, events: list[AnyEvent]) -> bytes:
+        out = []
+        for event in events:
+            note_event(self.seen, event)
+            out.append(self._renderer.feed(event))
+        return b"".join(out)
+
+
+class UnstreamedReader:
+    """A provider that answered whole although a stream was asked for: the caller gets its stream all the same."""
+
+    def __init__(
+        self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, call: Call, seen: Observation
+    ) -> None:
+        self.seen = seen
+        self._upstream = upstream
+        self._renderer = _renderer(caller, request, call)
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing yet."""
+        self._parts.append(data)
+        return b""
+
+    def end(self) -> bytes:
+        """The whole stream at once."""
+        body = b"".join(self._parts)
+        if body.lstrip()[:1] not in (b"{", b"["):
+            raise AttemptFailed(
+                Failure(
+                    kind=ErrorKind.BAD_RESPONSE,
+                    message="The provider's answer is neither a stream nor JSON.",
+                    detail=body[:2000].decode("utf-8", "replace"),
+                )
+            )
+        events = unfold(fold(self._upstream.parse_response(body)))
+        _note_whole(events, self.seen)
+        return b"".join(self._renderer.feed(event) for event in events) + self._renderer.close()

@@ -1,0 +1,105 @@
+"""What an answer shows of itself while it passes: the relay lane's readers, and the same notes for translated answers."""
+
+from __future__ import annotations
+
+from polyroute.ports import EventParser, Observation
+from polyroute.types.chat import (
+    AnyEvent,
+    AudioPart,
+    Finished,
+    ImagePart,
+    Measured,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    ReasoningPart,
+    Started,
+    ToolCallPart,
+)
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
+
+
+def note_event(seen: Observation, event: AnyEvent) -> None:
+    """Write down what one canonical event tells."""
+    match event:
+        case PartDelta():
+            if event.text or event.transcript:
+                seen.meaningful = True
+                seen.characters += len(event.text)
+        case PartStarted():
+            if isinstance(event.part, ToolCallPart | ImagePart | AudioPart) or (
+                isinstance(event.part, ReasoningPart) and event.part.redacted
+            ):
+                seen.meaningful = True
+        case PartEnded():
+            if event.state is not None:
+                seen.meaningful = True
+        case Started():
+            seen.model = event.model or seen.model
+            seen.upstream_id = event.id or seen.upstream_id
+        case Finished():
+            seen.finish = event.finish.unified
+            seen.complete = True
+            if event.finish.unified == "content_filter":
+                seen.meaningful = True
+        case Measured():
+            seen.usage = event.usage
+        case _:
+            pass
+
+
+def empty_answer() -> AttemptFailed:
+    """The provider answered without content."""
+    return AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message="The provider gave an empty answer."))
+
+
+class ParserObserver:
+    """Relays a stream of any chat dialect as it is, watching it through the dialect's own parser."""
+
+    def __init__(self, parser: EventParser, seen: Observation) -> None:
+        self.seen = seen
+        self._parser = parser
+
+    def feed(self, data: bytes) -> bytes:
+        """The same bytes."""
+        for event in self._parser.feed(data):
+            note_event(self.seen, event)
+        return data
+
+    def end(self) -> bytes:
+        """Nothing more; raises when the stream was broken off or empty."""
+        for event in self._parser.close():
+            note_event(self.seen, event)
+        if not self.seen.meaningful:
+            raise empty_answer()
+        return b""
+
+
+class BytesObserver:
+    """Relays binary or text content; anything but an empty body, an HTML page or a JSON error counts as content."""
+
+    def __init__(self, seen: Observation, content_type: bytes) -> None:
+        self.seen = seen
+        self._refused = content_type.startswith((b"text/html", b"application/json", b"application/problem+json"))
+        self._content_type = content_type
+
+    def feed(self, data: bytes) -> bytes:
+        """The same bytes."""
+        if self._refused:
+            raise AttemptFailed(
+                Failure(
+                    kind=ErrorKind.BAD_RESPONSE,
+                    message=f"The provider answered {self._content_type.decode('latin-1')} where media was due.",
+                    detail=data[:2000].decode("utf-8", "replace"),
+                )
+            )
+        if data:
+            self.seen.meaningful = True
+        return data
+
+    def end(self) -> bytes:
+        """Nothing more; raises when nothing came."""
+        if not self.seen.meaningful:
+            raise empty_answer()
+        self.seen.complete = True
+        return b""

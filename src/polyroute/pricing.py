@@ -1,0 +1,114 @@
+"""Money for one request: pure, in Decimal, rounded once.
+
+What the provider itself reports wins. Otherwise every bucket of usage is multiplied by its rate; a bucket that was used
+and has no rate makes the cost unknown (None), never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from polyroute.types.usage import Cost, Price, Usage
+
+COST_SCALE = 10
+"""Decimal places of a cost in USD: a token at $0.0001 a million still shows."""
+
+_QUANTUM = Decimal(1).scaleb(-COST_SCALE)
+_MILLION = Decimal(1_000_000)
+
+
+def cost_of(usage: Usage, price: Price | None) -> Cost | None:
+    """What one request cost, None when that is unknown. Rounded half to even at COST_SCALE places."""
+    if usage.reported_cost_usd is not None:
+        return Cost(_rounded(usage.reported_cost_usd), "reported")
+    if price is None:
+        return None
+    exact = exact_cost(usage, price)
+    if exact is None:
+        return None
+    return Cost(_rounded(exact), "estimated" if usage.estimated else "priced", price.version)
+
+
+def exact_cost(usage: Usage, price: Price) -> Decimal | None:
+    """The cost before rounding, by the rate card alone; None when a bucket that was used has no rate, or nothing is known.
+
+    A model is charged by tokens or by units (images, seconds, characters). Where tokens are known and have rates, units
+    are a measurement that costs nothing more; else the units that have a rate are charged.
+    """
+    price = tier_of(price, usage.input_total)
+    buckets = _token_buckets(usage, price)
+    charged_by_tokens = any(rate is not None for _, rate in buckets) and any(count is not None for count, _ in buckets)
+    by_tokens = charged_by_tokens and not _mixes_images(usage, price)
+    variable = _token_cost(buckets) if by_tokens else _unit_cost(usage, price)
+    return None if variable is None else variable + (price.request or Decimal(0))
+
+
+def tier_of(price: Price, input_tokens: int | None) -> Price:
+    """The rate card that holds for a prompt of this many tokens: the whole request is charged by one tier."""
+    chosen = price
+    for start, tier in price.tiers:
+        if input_tokens is not None and input_tokens >= start:
+            chosen = tier
+    return chosen
+
+
+def _token_buckets(usage: Usage, price: Price) -> tuple[tuple[int | None, Decimal | None], ...]:
+    return (
+        (usage.input, price.input),
+        (usage.cache_read, price.cache_read),
+        (usage.cache_write_5m, price.cache_write_5m),
+        (usage.cache_write_1h, price.cache_write_1h),
+        (usage.output, price.output),
+        (usage.reasoning, price.output),  # hidden output is charged as output
+        (usage.audio_input, price.audio_input),
+        (usage.audio_output, price.audio_output),
+        (usage.image_input, price.image_input),
+        (usage.image_output, price.image_output),
+    )
+
+
+def _mixes_images(usage: Usage, price: Price) -> bool:
+    """Whether image tokens have a rate of their own but were counted among the others, which would charge them wrongly."""
+    if not usage.images:
+        return False
+    mixed_input = price.image_input is not None and usage.image_input is None and bool(usage.input)
+    mixed_output = price.image_output is not None and usage.image_output is None and bool(usage.output)
+    return mixed_input or mixed_output
+
+
+def _token_cost(buckets: Sequence[tuple[int | None, Decimal | None]]) -> Decimal | None:
+    total = Decimal(0)
+    for count, rate in buckets:
+        if count and rate is None:
+            return None
+        if count and rate is not None:
+            total += count * rate
+    return total / _MILLION
+
+
+def _unit_cost(usage: Usage, price: Price) -> Decimal | None:
+    parts = [part for part in _unit_parts(usage, price) if part is not None]
+    return sum(parts, Decimal(0)) if parts else None
+
+
+def _unit_parts(usage: Usage, price: Price) -> Iterator[Decimal | None]:
+    if usage.images is not None:
+        rate = image_rate(price, usage.image_size, usage.image_quality)
+        yield None if rate is None else usage.images * rate
+    if usage.seconds is not None and price.second is not None:
+        yield Decimal(str(usage.seconds)) * price.second
+    if usage.characters is not None and price.character is not None:
+        yield usage.characters * price.character
+
+
+def image_rate(price: Price, size: str | None, quality: str | None) -> Decimal | None:
+    """The price of one image: the first row that fits its size and quality, else the flat one."""
+    for row_size, row_quality, rate in price.images:
+        if row_size in (None, size) and row_quality in (None, quality):
+            return rate
+    return price.image
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    return amount.quantize(_QUANTUM, ROUND_HALF_EVEN)

@@ -1,0 +1,248 @@
+"""Every key of the configuration, with its default and its limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number, not a yes or no")  # noqa: TRY004 - pydantic reads ValueError
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_refuse_bool)]
+Seconds = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A group of keys; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class ServerSettings(Section):
+    """Where the gateway listens."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. `auth.mode: open` is refused on anything but loopback."""
+    port: Whole = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    workers: Whole = Field(default=1, ge=1, le=256)
+    """Worker processes."""
+    max_body_mb: Whole = Field(default=64, ge=1, le=4096)
+    """Largest request body in megabytes; a larger one is answered with 413."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the host."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+
+class StorageSettings(Section):
+    """Where things last."""
+
+    database: str = "sqlite:///polyroute.db"
+    """The ledger's database: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`."""
+    shared_state: Literal["memory"] = "memory"
+    """Where breakers and limits are kept: `memory` is this process."""
+    artifacts: Path = Path("./artifacts")
+    """Folder for produced files."""
+    journal: Path = Path("./journal")
+    """Folder for the ledger's journal, which outlives a crash."""
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")):
+            raise ValueError("sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+        return value
+
+
+class AuthSettings(Section):
+    """Who may call."""
+
+    mode: Literal["open", "keys"] = "open"
+    """`open` lets everybody in and is refused on anything but loopback; `keys` wants a key of `polyroute keys create`."""
+    pepper: SecretStr | None = None
+    """Secret of at least 16 characters with which stored keys are hashed; without one, one is made and kept beside the
+    database."""
+
+    @field_validator("pepper")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("at least 16 characters")
+        return value
+
+
+class TimeoutSettings(Section):
+    """Patience in seconds."""
+
+    connect: Seconds = 3.0
+    """Until the connection stands."""
+    headers: Seconds = 60.0
+    """Until the answer's headers."""
+    first_token: Seconds = 30.0
+    """Until the first meaningful event of a stream."""
+    idle: Seconds = 30.0
+    """Between two events of a stream."""
+    total: Seconds = 600.0
+    """For the request as a whole, all attempts together."""
+
+
+class TimeoutChanges(Section):
+    """The timeouts that differ from `defaults.timeouts`, in seconds."""
+
+    connect: Seconds | None = None
+    """Until the connection stands."""
+    headers: Seconds | None = None
+    """Until the answer's headers."""
+    first_token: Seconds | None = None
+    """Until the first meaningful event of a stream."""
+    idle: Seconds | None = None
+    """Between two events of a stream."""
+    total: Seconds | None = None
+    """For the request as a whole, all attempts together."""
+
+
+class BreakerSettings(Section):
+    """When a provider is left alone for a while."""
+
+    failures: Whole = Field(default=3, ge=1)
+    """Failures in a row that open the breaker."""
+    failure_rate: Annotated[float, BeforeValidator(_refuse_bool)] = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
+    """Share of failures within the window that opens it."""
+    minimum: Whole = Field(default=20, ge=1)
+    """Requests within the window before the share counts."""
+    window: Seconds = 60.0
+    """Seconds that are looked back."""
+    cooldown: Seconds = 60.0
+    """Seconds before a provider is tried again."""
+
+
+class DefaultSettings(Section):
+    """What holds where a route or a provider says nothing."""
+
+    policy: str = "priority"
+    """How a route orders its targets."""
+    retries: Whole = Field(default=1, ge=0, le=10)
+    """Further tries of the same target, where the error allows one."""
+    timeouts: TimeoutSettings = TimeoutSettings()
+    breaker: BreakerSettings = BreakerSettings()
+
+
+class QuirkSettings(Section):
+    """A provider's deviations from a dialect, on top-level request fields."""
+
+    drop: list[str] = []
+    """Fields to remove."""
+    rename: dict[str, str] = {}
+    """Fields to rename, where the new name is not there already."""
+    force: dict[str, Any] = {}
+    """Fields to set, whatever the caller sent."""
+    default: dict[str, Any] = {}
+    """Fields to set where the caller sent none."""
+
+
+class ProviderSettings(Section):
+    """One provider: a built-in row and what differs from it, or an entry of one's own with `adapter` and `base_url`."""
+
+    enabled: bool = True
+    """`false` switches it off."""
+    api_key: SecretStr | None = None
+    """Credential; without one, the provider's own environment variables are looked at."""
+    credentials: list[SecretStr] = []
+    """Further credentials, each tried when the one before it is refused."""
+    base_url: str | None = None
+    """Address, instead of the built-in one."""
+    priority: Whole | dict[str, Whole] | None = None
+    """Order in the built-in routes, lower first: one number, or numbers by operation or category (`{TEXT: 1, image: 3}`)."""
+    default_models: dict[str, str] = {}
+    """Model by operation for a target that names only the provider."""
+    models: list[str] | dict[str, list[str]] = []
+    """Model ids that callers may name without `provider/`: one list, or lists by operation."""
+    serves: list[str] | None = None
+    """Operations; for an entry of one's own `[chat]` unless said otherwise, for a built-in row all that it can."""
+    dialects: list[str] | None = None
+    """Wire formats to use, in order of preference; all that it speaks unless said otherwise."""
+    adapter: str | None = None
+    """Wire format of an entry of one's own: openai_compatible, openai_responses, anthropic, gemini, ollama, cohere, bedrock,
+    azure or runpod."""
+    kind: str | None = None
+    """`direct`, `gateway` or `local`."""
+    auth: str | None = None
+    """How the credential is sent: bearer, x-api-key, x-goog-api-key, api-key, sigv4 or none."""
+    headers: dict[str, str] = {}
+    """Headers to add to each request."""
+    capabilities: list[str] | None = None
+    """What its models can do at most."""
+    timeouts: TimeoutChanges | None = None
+    quirks: dict[str, QuirkSettings] = {}
+    """Deviations by dialect, in place of the built-in row's."""
+    options: dict[str, Any] = {}
+    """What only this provider knows: `region` for bedrock, `endpoint` for azure, `endpoint_id` for runpod."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("a URL that begins with http:// or https://")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _clean_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not name or any(char <= " " or char in '():,"\x7f' for char in name) or "\r" in text or "\n" in text:
+                raise ValueError("header names without spaces and values on one line")
+        return value
+
+
+class RouteSettings(Section):
+    """A name that callers use."""
+
+    operation: str | None = None
+    """What it is for: chat, embed, moderate, image, speech or transcription; that of the built-in route of the same name,
+    else chat."""
+    policy: str | None = None
+    """How its targets are ordered; `defaults.policy` unless said otherwise."""
+    targets: list[str] = Field(min_length=1)
+    """`provider/model`, or a provider for its default model, in the order in which they are tried."""
+    fallbacks: list[str] = []
+    """Routes, targets or model ids that are tried after the targets."""
+    retries: Whole | None = Field(default=None, ge=0, le=10)
+    """Further tries of the same target; `defaults.retries` unless said otherwise."""
+    timeouts: TimeoutChanges | None = None
+
+
+class SandboxSettings(Section):
+    """The simulated providers of `polyroute sandbox` and `polyroute serve --sandbox`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Whole = Field(default=9900, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+
+class Values(Section):
+    """Everything that can be written in `polyroute.yaml`."""
+
+    server: ServerSettings = ServerSettings()
+    storage: StorageSettings = StorageSettings()
+    auth: AuthSettings = AuthSettings()
+    defaults: DefaultSettings = DefaultSettings()
+    providers: dict[str, ProviderSettings] = {}
+    """Providers by name. Built-in ones with a credential in the environment are on without being listed."""
+    routes: dict[str, RouteSettings] = {}
+    """Routes by name."""
+    sandbox: SandboxSettings = SandboxSettings()

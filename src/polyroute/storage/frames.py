@@ -1,0 +1,126 @@
+"""How records lie in a journal file, and how to read a file whose writer was killed.
+
+A file is MAGIC, then frames: marker, length of the payload, its CRC-32 (both 32 bits, little endian), the payload. The
+marker lets a reader find the next whole frame behind a damaged one.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from zlib import crc32
+
+import msgspec
+
+from polyroute.types.records import RequestRecord
+
+MAGIC = b"PRJOURN1"
+MARKER = b"\xf5PR\xfa"  # 0xf5 and 0xfa appear in no UTF-8 text
+HEADER = Struct("<4sII")
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(RequestRecord)
+
+
+def encode_frame(record: RequestRecord, buffer: bytearray) -> None:
+    """Fill `buffer` with the record's frame. Raises UnicodeEncodeError or OverflowError for values that no encoding has."""
+    _encoder.encode_into(record, buffer, HEADER.size)
+    with memoryview(buffer) as view:
+        HEADER.pack_into(buffer, 0, MARKER, len(buffer) - HEADER.size, crc32(view[HEADER.size :]))
+
+
+def read_frames(data: bytes, limit: int) -> tuple[list[RequestRecord], int]:
+    """Up to `limit` records from the start of undamaged `data`, and how many bytes they took. A last frame that is not all
+    there is left for the next time.
+
+    Raises ValueError when the bytes are no frames.
+    """
+    records: list[RequestRecord] = []
+    offset, size = 0, len(data)
+    while len(records) < limit and offset + HEADER.size <= size:
+        marker, length, checksum = HEADER.unpack_from(data, offset)
+        start = offset + HEADER.size
+        if marker != MARKER:
+            raise ValueError(f"no frame at byte {offset}")
+        if start + length > size:
+            break
+        payload = data[start : start + length]
+        if crc32(payload) != checksum:
+            raise ValueError(f"a damaged frame at byte {offset}")
+        try:
+            records.append(_decoder.decode(payload))
+        except msgspec.DecodeError as error:
+            raise ValueError(f"no record in the frame at byte {offset}: {error}") from error
+        offset = start + length
+    return records, offset
+
+
+def frame_size(data: bytes) -> int:
+    """The whole size of the frame that starts `data`, of which at least the header is there."""
+    length: int = HEADER.unpack_from(data)[1]
+    return HEADER.size + length
+
+
+class Salvage(msgspec.Struct, kw_only=True):
+    """What could be read of a file. `torn` is the size of a last frame that was not written to its end; `damaged` counts
+    stretches in the middle that are no frames."""
+
+    records: list[RequestRecord] = msgspec.field(default_factory=list)
+    torn: int = 0
+    damaged: int = 0
+
+
+def salvage(data: bytes) -> Salvage:
+    """Every whole record of a journal file, whatever its state."""
+    found = Salvage()
+    if len(data) < len(MAGIC):
+        found.torn = len(data)
+        return found
+    offset = len(MAGIC)
+    if not data.startswith(MAGIC):
+        found.damaged += 1
+        offset = _next_frame(data, 0)
+    while offset < len(data):
+        end = _whole_frame(data, offset)
+        if end is not None:
+            try:
+                found.records.append(_decoder.decode(data[offset + HEADER.size : end]))
+            except msgspec.DecodeError:
+                found.damaged += 1
+            offset = end
+            continue
+        following = _next_frame(data, offset + 1)
+        if following == len(data) and _is_torn(data, offset):
+            found.torn = len(data) - offset
+        else:
+            found.damaged += 1
+        offset = following
+    return found
+
+
+def _whole_frame(data: bytes, offset: int) -> int | None:
+    """Where the frame at `offset` ends, None when none is there or it is not whole."""
+    if offset + HEADER.size > len(data):
+        return None
+    marker, length, checksum = HEADER.unpack_from(data, offset)
+    end: int = offset + HEADER.size + length
+    if marker != MARKER or end > len(data) or crc32(data[offset + HEADER.size : end]) != checksum:
+        return None
+    return end
+
+
+def _next_frame(data: bytes, start: int) -> int:
+    """Where the next whole frame begins, at or behind `start`; the end of the data when there is none."""
+    while (start := data.find(MARKER, start)) >= 0:
+        if _whole_frame(data, start) is not None:
+            return start
+        start += 1
+    return len(data)
+
+
+def _is_torn(data: bytes, offset: int) -> bool:
+    """Whether the rest looks like the beginning of one frame, cut off."""
+    rest = len(data) - offset
+    if rest < HEADER.size:
+        return data[offset : offset + len(MARKER)] == MARKER[:rest]
+    marker, length, _ = HEADER.unpack_from(data, offset)
+    return bool(marker == MARKER and HEADER.size + length > rest)

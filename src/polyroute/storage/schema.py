@@ -1,0 +1,199 @@
+"""The tables, as SQLAlchemy Core sees them: for migrations, the control API's queries, and whoever reads with Python.
+
+The hot writer does not import this module (SQLAlchemy costs 0.3 s and 34 MB); `rows.py` holds its column lists, and a
+test keeps the two equal. Types are chosen so that the same SQL reads well in the sqlite3 shell and on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
+
+from polyroute.storage.values import MONEY_SCALE, parse_timestamp, timestamp_text
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcTimestamp(sa.types.TypeDecorator[datetime]):
+    """A moment. `timestamptz` on PostgreSQL; on SQLite the text `2026-11-20 21:12:48.123456`, always UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite, under a name that its users expect to see."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Text())
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Aware datetimes only: a naive one has no moment."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a timestamp needs a time zone")
+        return timestamp_text(value.timestamp()) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Aware datetimes in UTC."""
+        if value is None:
+            return None
+        return parse_timestamp(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+class Money(sa.types.TypeDecorator[Decimal]):
+    """An amount in USD with ten decimal places. SQLite keeps it as a number that its own SUM understands, exact up to
+    fifteen significant digits."""
+
+    impl = sa.Numeric(20, MONEY_SCALE)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """On SQLite the driver's own number, without SQLAlchemy's warning about floats."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Numeric(20, MONEY_SCALE, asdecimal=False))
+        return dialect.type_descriptor(sa.Numeric(20, MONEY_SCALE))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Floats are not money."""
+        if value is None:
+            return None
+        return float(value) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """Decimal on both databases."""
+        return None if value is None else Decimal(str(value)).quantize(Decimal(1).scaleb(-MONEY_SCALE))
+
+
+ai_models = sa.Table(
+    "ai_models",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, doc="operation:name"),
+    sa.Column("name", sa.Text, nullable=False, doc="what callers write in `model`"),
+    sa.Column("provider", sa.Text, nullable=False, doc="the provider that is expected to serve it: the first target's"),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("token_cost", Money, doc="what users are charged for one use, in credits"),
+)
+
+# model_id, key_id and user_id are no foreign keys: a ledger takes every settled request, whatever became of the key or
+# label that it names.
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created_at", UtcTimestamp, nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("requested_model", sa.Text, nullable=False),
+    sa.Column("dialect", sa.Text, nullable=False),
+    sa.Column("stream", sa.Boolean, nullable=False),
+    sa.Column("user_id", sa.Text),
+    sa.Column("key_id", sa.Text),
+    sa.Column("model_id", sa.Text),
+    sa.Column("route", sa.Text),
+    sa.Column("policy", sa.Text),
+    sa.Column("actual_provider", sa.Text),
+    sa.Column("actual_model", sa.Text),
+    sa.Column("finish_reason", sa.Text),
+    sa.Column("input_tokens", sa.BigInteger),
+    sa.Column("cache_read_tokens", sa.BigInteger),
+    sa.Column("cache_write_5m_tokens", sa.BigInteger),
+    sa.Column("cache_write_1h_tokens", sa.BigInteger),
+    sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("reasoning_tokens", sa.BigInteger),
+    sa.Column("audio_input_tokens", sa.BigInteger),
+    sa.Column("audio_output_tokens", sa.BigInteger),
+    sa.Column("images", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.Column("characters", sa.BigInteger),
+    sa.Column("usage_estimated", sa.Boolean, nullable=False),
+    sa.Column("usage_raw", sa.Text),
+    sa.Column("cost_usd", Money),
+    sa.Column("cost_origin", sa.Text),
+    sa.Column("price_version", sa.Text),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    sa.Column("ttft_ms", sa.Double),
+    sa.Column("http_status", sa.Integer, nullable=False),
+    sa.Column("error_kind", sa.Text),
+    sa.Column("error_message", sa.Text),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("drops", sa.JSON, doc="[[target, reason], …]"),
+    sa.Column("dropped_parameters", sa.JSON, doc="[name, …]"),
+    sa.Column("tags", sa.JSON, doc="{name: value}"),
+    sa.Column("input_text", sa.Text),
+    sa.Column("output_text", sa.Text),
+    sa.Index(None, "created_at"),
+    sa.Index(None, "key_id", "created_at"),
+    sa.Index(None, "model_id", "actual_provider"),
+    sa.Index(None, "actual_provider", "status"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("request_id", sa.Text, sa.ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("operation", sa.Text, nullable=False, doc="the request's, so that statistics need no join"),
+    sa.Column("simulated", sa.Boolean, nullable=False, doc="the request's"),
+    sa.Column("started_at", UtcTimestamp, nullable=False),
+    sa.Column("duration_ms", sa.Double, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("credential", sa.Text),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("error_kind", sa.Text),
+    sa.Column("error_message", sa.Text),
+    sa.Column("error_detail", sa.Text),
+    sa.Column("input_tokens", sa.BigInteger),
+    sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("cost_usd", Money, doc="for the attempt that served: the request's"),
+    sa.Column("upstream_request_id", sa.Text),
+    # Everything that the providers' statistics need, so that they read the index and not the rows.
+    sa.Index(
+        "ix_attempts_statistics",
+        "operation",
+        "provider",
+        "outcome",
+        "error_kind",
+        "simulated",
+        "duration_ms",
+        "cost_usd",
+    ),
+    sqlite_with_rowid=False,
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True, doc="HMAC-SHA-256 of the key under the pepper"),
+    sa.Column("prefix", sa.Text, nullable=False, doc="the key's first characters, to recognise it by"),
+    sa.Column("created_at", UtcTimestamp, nullable=False),
+    sa.Column("routes", sa.JSON(none_as_null=True), doc="[name, …]; NULL allows every route"),
+    sa.Column("user_id", sa.Text),
+    sa.Column("revoked_at", UtcTimestamp),
+    sa.Column("operator", sa.Boolean, nullable=False, doc="may use the operators' API"),
+)
+
+# One counter for each kind of state that other processes watch; whoever changes that state raises it in the same
+# transaction, so that a watcher needs one cheap look.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,104 @@
+"""Records into rows, many in a transaction; a record that no database takes does not hold up the others."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from polyroute.storage.database import Database, Driver
+from polyroute.storage.frames import MAGIC, encode_frame
+from polyroute.storage.rows import (
+    ATTEMPT_COLUMNS,
+    MODEL_COLUMNS,
+    REQUEST_COLUMNS,
+    Inserts,
+    attempt_row,
+    clean,
+    model_row,
+    request_row,
+)
+from polyroute.types.records import RequestRecord
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = (ValueError, TypeError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)
+_CHUNK = 64
+
+
+class RowWriter:
+    """Writes records through one connection of its own. Used by one thread at a time."""
+
+    def __init__(self, database: Database, rejected: Path) -> None:
+        self._driver: Driver = database.connect()
+        self._rejected = rejected / "rejected.corrupt"
+        self._requests = Inserts(self._driver, "requests", REQUEST_COLUMNS)
+        self._attempts = Inserts(self._driver, "attempts", ATTEMPT_COLUMNS)
+        self._models = Inserts(self._driver, "ai_models", MODEL_COLUMNS)
+        self._known_models: set[str] = set()
+
+    def write(self, records: Sequence[RequestRecord]) -> int:
+        """Put all records into the database in one transaction; how many it did not have.
+
+        A record that the database will never take is cleaned, at worst kept in `rejected.corrupt`. Other errors of the
+        database are raised, and nothing was written.
+        """
+        try:
+            return self._write(records)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+        return sum(self._write_alone(record) for record in records)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._driver.close()
+
+    def _write(self, records: Sequence[RequestRecord]) -> int:
+        timestamp = self._driver.timestamp
+        new_models: set[str] = set()
+        added = 0
+        with self._driver.transaction():
+            # In chunks, so that this thread never holds the interpreter for long.
+            for start in range(0, len(records), _CHUNK):
+                chunk = records[start : start + _CHUNK]
+                added += self._requests.run([request_row(record, timestamp) for record in chunk])
+                self._attempts.run(
+                    [attempt_row(record, attempt, timestamp) for record in chunk for attempt in record.attempts]
+                )
+                unseen = {record.model_id: record for record in chunk if record.model_id not in self._known_models}
+                rows = [row for record in unseen.values() if (row := model_row(record)) is not None]
+                if rows:
+                    self._models.run(sorted(rows))  # one order for all workers: no deadlock
+                    new_models.update(row[0] for row in rows)
+        self._known_models |= new_models
+        return added
+
+    def _write_alone(self, record: RequestRecord) -> int:
+        try:
+            return self._write([record])
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+        record = clean(record)
+        try:
+            return self._write([record])
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            frame = bytearray()
+            encode_frame(record, frame)
+            with self._rejected.open("ab") as file:
+                file.write(frame if file.tell() else MAGIC + frame)
+            logger.error(  # noqa: TRY400 - the error's words suffice, and a traceback could show content
+                "the database refuses the record of request %s (%s); it is kept in %s", record.id, error, self._rejected
+            )
+            return 0
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the database will never take these values, however often they are offered."""
+    if isinstance(error, _REFUSED):
+        return True
+    return any(kind.__name__ in ("DataError", "IntegrityError") for kind in type(error).__mro__)

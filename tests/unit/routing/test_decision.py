@@ -1,0 +1,93 @@
+"""A stored decision reproduces its plan exactly under the same configuration, and shows the difference under another."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyroute.routing.breakers import Breakers
+from polyroute.routing.decision import decode_decision, encode_decision, record, recorded_plan, replay
+from polyroute.routing.observations import Observations
+from polyroute.routing.plan import Candidate, Facts, PlanRequest, RoutePlanner, RouteRules
+from polyroute.routing.policies import POLICIES, Terms
+from polyroute.types.errors import ErrorKind, Failure
+from polyroute.types.operations import Capability, Dialect, Operation
+from polyroute.types.plans import Target
+
+
+def candidates(dice: random.Random) -> list[Candidate]:
+    return [
+        Candidate(
+            target=Target(f"p{number}", "vendor/model"),
+            operations=frozenset({Operation.CHAT}),
+            dialects=frozenset({Dialect.OPENAI_CHAT}),
+            enabled=dice.random() > 0.1,
+            capabilities=frozenset({Capability.TOOLS}) if dice.random() > 0.3 else frozenset({Capability.VISION}),
+            context=dice.choice([None, 1000, 100_000]),
+            terms=Terms(
+                priority=dice.choice([None, 1.0, 2.0]),
+                weight=dice.choice([0.0, 1.0, 3.0]),
+                input_price=dice.choice([None, dice.random() / 1e5]),
+                output_price=dice.random() / 1e5,
+            ),
+            fallback=dice.random() > 0.7,
+        )
+        for number in range(6)
+    ]
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=st.integers(0, 2**32), policy=st.sampled_from(list(POLICIES)))
+def test_every_decision_replays_to_the_same_plan_after_storage(seed: int, policy: str) -> None:
+    dice, breakers, seen = random.Random(seed), Breakers(), Observations()
+    rules = RouteRules(route="text", operation=Operation.CHAT, policy=policy, low_budget=0.001)
+    listed = candidates(dice)
+    for candidate in listed:
+        seen.end(str(candidate.target), dice.random() * 900, success=dice.random() > 0.2, ttft=dice.random())
+        outage = Failure(kind=dice.choice([ErrorKind.UNAVAILABLE, ErrorKind.RATE_LIMITED]), message="")
+        for _ in range(dice.choice([0, 0, 3])):
+            breakers.fail(candidate.target, Operation.CHAT, outage, 1000.0)
+    request = PlanRequest(
+        dialect=Dialect.OPENAI_CHAT,
+        needs=frozenset({Capability.TOOLS}) if dice.random() > 0.5 else frozenset(),
+        tokens=dice.choice([None, 500, 5000]),
+        budget=dice.choice([None, None, 0.0005, 1.0]),
+        policy=dice.choice([None, None, "cheapest"]),
+    )
+    facts = Facts(
+        now=1000.0 + dice.random() * 90, random=dice.random(), breakers=breakers.restricted, targets=seen.facts
+    )
+    planner = RoutePlanner(rules, listed)
+    plan = planner.plan(request, facts)
+    stored = encode_decision(record(planner, request, facts, plan))
+    for candidate in listed:  # the world moves on; the decision does not
+        breakers.fail(candidate.target, Operation.CHAT, Failure(kind=ErrorKind.TIMEOUT, message=""), facts.now + 1)
+        seen.end(str(candidate.target), facts.now + 1, success=False, ttft=9.0)
+    decision = decode_decision(stored)
+    assert replay(decision, RoutePlanner(rules, listed)) == plan
+    assert recorded_plan(decision) == plan
+
+
+def test_a_replay_under_another_configuration_shows_what_it_would_have_done() -> None:
+    listed = candidates(random.Random(1))
+    rules = RouteRules(route="text", operation=Operation.CHAT)
+    planner = RoutePlanner(rules, listed)
+    request, facts = PlanRequest(dialect=Dialect.OPENAI_CHAT), Facts(now=1.0)
+    plan = planner.plan(request, facts)
+    decision = decode_decision(encode_decision(record(planner, request, facts, plan)))
+    without = [one for one in listed if one.target != plan.targets[0]]
+    assert replay(decision, RoutePlanner(rules, without)).targets == plan.targets[1:]
+
+
+def test_a_decision_of_six_targets_is_small_and_rubbish_is_refused() -> None:
+    listed = candidates(random.Random(2))
+    planner = RoutePlanner(RouteRules(route="text", operation=Operation.CHAT), listed)
+    request, facts = PlanRequest(dialect=Dialect.OPENAI_CHAT), Facts(now=1.0)
+    stored = encode_decision(record(planner, request, facts, planner.plan(request, facts)))
+    assert len(stored) < 1000
+    with pytest.raises(msgspec.MsgspecError):
+        decode_decision(b'{"route": "text"}')
