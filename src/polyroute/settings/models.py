@@ -57,8 +57,8 @@ class StorageSettings(Section):
     """Where breakers and limits are kept: `memory` is this process."""
     artifacts: Path = Path("./artifacts")
     """Folder for produced files."""
-    journal: Path = Path("./journal")
-    """Folder for the ledger's journal, which outlives a crash."""
+    journal: Path | None = None
+    """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
     responses_days: Whole = Field(default=30, ge=0, le=3650)
     """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
 
