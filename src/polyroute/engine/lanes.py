@@ -36,6 +36,8 @@ from polyroute.types.plans import Target
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_ESSENTIAL = frozenset({"previous_response_id", "conversation"})
+"""Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -186,9 +188,10 @@ class TranslateLane:
         )  # fmt: skip
 
     def _check_dropped(self, target: Target) -> None:
-        """Under `strict`, and for parameters that the caller requires, what is lost is a reason for another target."""
+        """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
         options = self._call.options
-        lost = set(self.dropped) if options.strict else set(self.dropped) & set(options.require)
+        dropped = set(self.dropped)
+        lost = dropped if options.strict else dropped & (_ESSENTIAL | set(options.require))
         if lost:
             raise PolyrouteError(
                 ErrorKind.UNSUPPORTED, f"{target} cannot honour {', '.join(sorted(lost))}.", param=min(lost)
