@@ -6,7 +6,7 @@ and has no rate makes the cost unknown (None), never zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from polyroute.types.usage import Cost, Price, Usage
@@ -37,11 +37,10 @@ def exact_cost(usage: Usage, price: Price) -> Decimal | None:
     are a measurement that costs nothing more; else the units that have a rate are charged.
     """
     price = tier_of(price, usage.input_total)
-    buckets = [(count, rate) for count, rate in _token_buckets(usage, price) if count is not None]
-    if buckets and any(rate is not None for _, rate in _token_buckets(usage, price)):
-        variable = _token_cost(buckets)
-    else:
-        variable = _unit_cost(usage, price)
+    buckets = _token_buckets(usage, price)
+    charged_by_tokens = any(rate is not None for _, rate in buckets) and any(count is not None for count, _ in buckets)
+    by_tokens = charged_by_tokens and not _mixes_images(usage, price)
+    variable = _token_cost(buckets) if by_tokens else _unit_cost(usage, price)
     return None if variable is None else variable + (price.request or Decimal(0))
 
 
@@ -64,10 +63,21 @@ def _token_buckets(usage: Usage, price: Price) -> tuple[tuple[int | None, Decima
         (usage.reasoning, price.output),  # hidden output is charged as output
         (usage.audio_input, price.audio_input),
         (usage.audio_output, price.audio_output),
+        (usage.image_input, price.image_input),
+        (usage.image_output, price.image_output),
     )
 
 
-def _token_cost(buckets: list[tuple[int, Decimal | None]]) -> Decimal | None:
+def _mixes_images(usage: Usage, price: Price) -> bool:
+    """Whether image tokens have a rate of their own but were counted among the others, which would charge them wrongly."""
+    if not usage.images:
+        return False
+    mixed_input = price.image_input is not None and usage.image_input is None and bool(usage.input)
+    mixed_output = price.image_output is not None and usage.image_output is None and bool(usage.output)
+    return mixed_input or mixed_output
+
+
+def _token_cost(buckets: Sequence[tuple[int | None, Decimal | None]]) -> Decimal | None:
     total = Decimal(0)
     for count, rate in buckets:
         if count and rate is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from polyroute.storage.rows import ATTEMPT_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
 from polyroute.storage.values import timestamp_text, timestamp_value
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ SCHEMA_HEAD = "0001"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
+_USED_COLUMNS = {
+    "requests": REQUEST_COLUMNS,
+    "attempts": ATTEMPT_COLUMNS,
+    "ai_models": MODEL_COLUMNS,
+    "keys": KEY_COLUMNS,
+    "revisions": ("name", "value"),
+}
 _SQLITE_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA foreign_keys=ON")
 
 
@@ -142,6 +150,7 @@ def open_database(url: str) -> Database:
             from polyroute.storage.migrate import migrate  # noqa: PLC0415 - Alembic costs 0.6 s; a start at head needs none
 
             migrate(database)
+        _verify(database)
     except StorageError:
         raise
     except Exception as error:
@@ -200,6 +209,23 @@ def _current_revision(database: Database) -> str | None:
         driver.close()
 
 
+def _verify(database: Database) -> None:
+    """Ask for every column that we use, and for no row."""
+    driver = database.connect()
+    try:
+        for table, columns in _USED_COLUMNS.items():
+            driver.execute(f"SELECT {','.join(columns)} FROM {table} LIMIT 0")  # noqa: S608 - names of our own
+    except Exception as error:
+        if is_missing_table(error) or "no such column" in str(error) or type(error).__name__ == "UndefinedColumn":
+            raise StorageError(
+                f"the database says that its schema is {SCHEMA_HEAD}, but it is not whole ({_first_line(error)}): restore "
+                "a backup, or point storage.database at a new file or database"
+            ) from error
+        raise
+    finally:
+        driver.close()
+
+
 def is_missing_table(error: BaseException) -> bool:
     """Whether the database answered that a table does not exist."""
     return "no such table" in str(error) or type(error).__name__ == "UndefinedTable"
@@ -207,7 +233,7 @@ def is_missing_table(error: BaseException) -> bool:
 
 def _explain(database: Database, error: Exception) -> StorageError:
     where = str(database.path) if database.path is not None else display_url(database.url)
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = _first_line(error)
     if "file is not a database" in text:
         fix = "it is no SQLite file; move it away or point storage.database at another file"
     elif "malformed" in text:
@@ -219,3 +245,7 @@ def _explain(database: Database, error: Exception) -> StorageError:
     else:
         fix = "check the disk and the file's permissions"
     return StorageError(f"the database {where} cannot be used: {text}. What to do: {fix}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

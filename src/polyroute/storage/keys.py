@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from polyroute.storage.database import Database, Driver, StorageError
+from polyroute.storage.rows import KEY_COLUMNS
 from polyroute.storage.values import parse_timestamp
 from polyroute.types.records import KeyRecord
 
@@ -28,7 +29,6 @@ KEY_START = "pr-"
 _PREFIX_LENGTH = 10
 _PEPPER_BYTES = 32
 _SHORTEST_PEPPER = 16
-_COLUMNS = ("id", "name", "digest", "prefix", "created_at", "routes", "user_id", "revoked_at", "operator")
 
 
 def load_pepper(configured: str | None, path: Path) -> bytes:
@@ -89,15 +89,15 @@ def create_key(
         name=name.strip(),
         digest=digest_of(key, pepper),
         prefix=key[:_PREFIX_LENGTH],
-        created_at=time.time(),
+        created_at=time.time_ns() // 1000 / 1e6,  # to the microsecond, as it is stored
         routes=None if routes is None else tuple(routes),
         user_id=user_id,
         operator=operator,
     )
     with _changing(database) as driver:
-        marks = ",".join("?" * len(_COLUMNS))
+        marks = ",".join("?" * len(KEY_COLUMNS))
         driver.execute(
-            driver.sql(f"INSERT INTO keys ({','.join(_COLUMNS)}) VALUES ({marks})"),  # noqa: S608 - names of our own
+            driver.sql(f"INSERT INTO keys ({','.join(KEY_COLUMNS)}) VALUES ({marks})"),  # noqa: S608 - names of our own
             (
                 record.id,
                 record.name,
@@ -151,7 +151,7 @@ def _changing(database: Database) -> Iterator[Driver]:
 
 
 def _read_keys(driver: Driver) -> list[KeyRecord]:
-    rows = driver.execute(f"SELECT {','.join(_COLUMNS)} FROM keys ORDER BY created_at, id").fetchall()  # noqa: S608 - names of our own
+    rows = driver.execute(f"SELECT {','.join(KEY_COLUMNS)} FROM keys ORDER BY created_at, id").fetchall()  # noqa: S608 - names of our own
     return [_key_record(row) for row in rows]
 
 

@@ -43,21 +43,12 @@ def migrate(database: Database) -> None:
                 config = alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, SCHEMA_HEAD)
-                _verify(connection)
-        except StorageError:
-            raise
         except Exception as error:
             back = f". The database as it was is in {backup}; to go back: cp {backup} {database.path}" if backup else ""
             raise StorageError(
                 f"migrating the database from {before or 'nothing'} to {SCHEMA_HEAD} failed: {error}{back}"
             ) from error
     logger.info("database schema is at %s", SCHEMA_HEAD)
-
-
-def check(database: Database) -> None:
-    """Raise StorageError unless every table and column is there (for `polyroute doctor` and `db` commands)."""
-    with database.engine.connect() as connection:
-        _verify(connection)
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -85,19 +76,6 @@ def _revision(connection: sa.Connection) -> str | None:
             "restore the backup that the newer one made before it migrated"
         )
     return found[0]
-
-
-def _verify(connection: sa.Connection) -> None:
-    found = sa.inspect(connection)
-    tables = set(found.get_table_names())
-    for name, table in metadata.tables.items():
-        columns = {column["name"] for column in found.get_columns(name)} if name in tables else set()
-        missing = [column.name for column in table.columns if column.name not in columns]
-        if missing:
-            raise StorageError(
-                f"the database says that its schema is {SCHEMA_HEAD}, but table {name} lacks {', '.join(missing)}: "
-                "restore a backup, or point storage.database at a new file or database"
-            )
 
 
 @contextmanager

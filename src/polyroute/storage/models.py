@@ -7,8 +7,10 @@ from decimal import Decimal
 
 import msgspec
 
+from polyroute.catalog.model import Catalog
 from polyroute.storage.database import Database
 from polyroute.storage.values import money_text
+from polyroute.types.records import label_id
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +22,21 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     operation: str
     token_cost: Decimal | None = None
+
+
+def model_rows(catalog: Catalog) -> list[ModelRow]:
+    """The labels that a catalog announces: its routes. `provider/model` and bare ids are labelled by the writer when they
+    are first used."""
+    return [
+        ModelRow(
+            id=label_id(route.operation, route.name),
+            name=route.name,
+            provider=(route.targets or route.fallbacks)[0].provider,
+            operation=route.operation,
+        )
+        for route in catalog.routes.values()
+        if route.targets or route.fallbacks
+    ]
 
 
 def sync_models(database: Database, rows: Iterable[ModelRow]) -> None:

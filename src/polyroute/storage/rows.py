@@ -9,23 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from polyroute.storage.database import Driver
 from polyroute.storage.values import money_text
 from polyroute.types.records import AttemptRecord, RequestRecord
+
+if TYPE_CHECKING:
+    from polyroute.storage.database import Driver
 
 REQUEST_COLUMNS = tuple(field.name for field in msgspec.structs.fields(RequestRecord) if field.name != "attempts")
 """The columns of `requests`: the record's fields, in their order."""
 
-ATTEMPT_COLUMNS = ("request_id", "operation", "simulated") + tuple(
-    field.name for field in msgspec.structs.fields(AttemptRecord)
+ATTEMPT_COLUMNS = (
+    "request_id",
+    "operation",
+    "simulated",
+    *(field.name for field in msgspec.structs.fields(AttemptRecord)),
 )
 """The columns of `attempts`: what is copied from the request, then the record's fields in their order."""
 
 MODEL_COLUMNS = ("id", "name", "provider", "operation")
+"""The columns of `ai_models` that the writer fills."""
+
+KEY_COLUMNS = ("id", "name", "digest", "prefix", "created_at", "routes", "user_id", "revoked_at", "operator")
+"""The columns of `keys`: the fields of KeyRecord."""
 
 BLOCKS = (64, 8, 1)
 """Rows to a statement, largest first; few sizes, so that the driver's cache of prepared statements serves them."""

@@ -70,7 +70,7 @@ class RowWriter:
                 unseen = {record.model_id: record for record in chunk if record.model_id not in self._known_models}
                 rows = [row for record in unseen.values() if (row := model_row(record)) is not None]
                 if rows:
-                    self._models.run(rows)
+                    self._models.run(sorted(rows))  # one order for all workers: no deadlock
                     new_models.update(row[0] for row in rows)
         self._known_models |= new_models
         return added

@@ -13,7 +13,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What one answer consumed, in disjoint buckets: no token is counted in two of them.
 
     Tokens: `input` is uncached text and image input, `cache_read` and `cache_write_*` are the rest of the prompt;
-    `output` is visible output, `reasoning` the hidden rest. Seconds and characters as named. `reported_cost_usd` is what
+    `output` is visible output, `reasoning` the hidden rest. Where a provider counts image tokens apart, they are in
+    `image_input` and `image_output` only. Seconds and characters as named. `reported_cost_usd` is what
     the provider itself says it charged. `raw` is the provider's own record.
     """
 
@@ -25,6 +26,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: int | None = None
     audio_input: int | None = None
     audio_output: int | None = None
+    image_input: int | None = None
+    image_output: int | None = None
     images: int | None = None
     image_size: str | None = None
     image_quality: str | None = None
@@ -36,13 +39,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def input_total(self) -> int | None:
-        """All prompt tokens, cached and audio ones included; None when nothing is known."""
-        return _sum(self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input)
+        """All prompt tokens, cached, audio and image ones included; None when nothing is known."""
+        return _sum(
+            self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input
+        )
 
     @property
     def output_total(self) -> int | None:
-        """All completion tokens, reasoning and audio included; None when nothing is known."""
-        return _sum(self.output, self.reasoning, self.audio_output)
+        """All completion tokens, reasoning, audio and images included; None when nothing is known."""
+        return _sum(self.output, self.reasoning, self.audio_output, self.image_output)
 
 
 def _sum(*parts: int | None) -> int | None:
@@ -66,6 +71,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     output: Decimal | None = None
     audio_input: Decimal | None = None
     audio_output: Decimal | None = None
+    image_input: Decimal | None = None
+    image_output: Decimal | None = None
     request: Decimal | None = None
     image: Decimal | None = None
     second: Decimal | None = None

@@ -1,0 +1,87 @@
+"""What the ledger says of each provider, by category."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from polyroute.ports import ProviderStats
+from polyroute.storage.database import Database, Driver
+from polyroute.types.errors import ERROR_TABLE
+from polyroute.types.operations import CATEGORY_OF, Category
+
+PROVIDER_FAULTS = tuple(sorted(kind for kind, rule in ERROR_TABLE.items() if rule.fault in ("provider", "operator")))
+"""Kinds of failure that tell of the provider, or of our account with it: what a caller did wrong or gave up does not."""
+
+_CATEGORIES: dict[str, Category] = {str(operation): category for operation, category in CATEGORY_OF.items()}
+
+
+class _Tally(msgspec.Struct):
+    successes: int = 0
+    failures: int = 0
+    cost: float = 0.0
+    priced: int = 0
+    unpriced: int = 0
+    duration: float = 0.0
+
+
+class LedgerStats:
+    """Implements `ports.LedgerReader`. Attempts count, not requests: one that failed at a provider and was served by the
+    next is a failure of the first and a success of the second.
+
+    Simulated attempts are left out unless `simulated`, which is for a gateway whose providers are all simulated.
+    """
+
+    def __init__(self, database: Database, *, simulated: bool = False) -> None:
+        self._database = database
+        self._simulated = simulated
+
+    def provider_stats(self) -> Sequence[ProviderStats]:
+        """Requests and cost by category and provider over the whole ledger."""
+        driver = self._database.connect()
+        try:
+            rows = driver.execute(*_query(driver, self._simulated)).fetchall()
+        finally:
+            driver.close()
+        tallies: dict[tuple[Category, str], _Tally] = {}
+        for operation, provider, outcome, count, cost, priced, duration in rows:
+            category = _CATEGORIES.get(operation)
+            if category is None:
+                continue  # written by a version that knows more operations
+            tally = tallies.setdefault((category, provider), _Tally())
+            tally.priced += priced
+            tally.cost += float(cost or 0)
+            if outcome == "served":
+                tally.successes += count
+                tally.unpriced += count - priced
+                tally.duration += duration
+            elif outcome == "failed":
+                tally.failures += count
+        return [_stats(category, provider, tally) for (category, provider), tally in sorted(tallies.items())]
+
+
+def _stats(category: Category, provider: str, tally: _Tally) -> ProviderStats:
+    nothing_known = tally.priced == 0 and tally.unpriced > 0
+    return ProviderStats(
+        category=category,
+        provider=provider,
+        requests=tally.successes + tally.failures,
+        successes=tally.successes,
+        failures=tally.failures,
+        total_cost=None if nothing_known else tally.cost,
+        unpriced=tally.unpriced,
+        avg_time=tally.duration / tally.successes if tally.successes else None,
+    )
+
+
+def _query(driver: Driver, simulated: bool) -> tuple[str, list[str | bool]]:
+    """Answered from ix_attempts_statistics alone. Failures that are not the provider's, and cancelled attempts, count
+    only by what they cost."""
+    faults = ",".join("?" * len(PROVIDER_FAULTS))
+    outcome = f"CASE WHEN outcome = 'failed' AND error_kind NOT IN ({faults}) THEN 'excused' ELSE outcome END"
+    text = (
+        f"SELECT operation, provider, {outcome} AS result, COUNT(*), SUM(cost_usd), COUNT(cost_usd), SUM(duration_ms) "  # noqa: S608 - names of our own
+        f"FROM attempts {'' if simulated else 'WHERE simulated = ? '}GROUP BY operation, provider, result"
+    )
+    return driver.sql(text), [*PROVIDER_FAULTS, *([] if simulated else [False])]
