@@ -24,6 +24,7 @@ from polyroute.ports import Credential, Headers
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
+from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
@@ -57,7 +58,10 @@ def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
 
 def live_providers(catalog: Catalog) -> dict[str, LiveProvider]:
     """An adapter and labelled credentials for each provider."""
-    return {name: LiveProvider(row, build_adapter(row), _credentials(row)) for name, row in catalog.providers.items()}
+    return {
+        name: LiveProvider(row, build_adapter(row), _credentials(row), RetryBudget())
+        for name, row in catalog.providers.items()
+    }
 
 
 def _credentials(row: Provider) -> tuple[Credential, ...]:

@@ -99,14 +99,20 @@ def sandbox(
     exit_with_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start the simulated providers."""
-    from polyroute.sandbox.server import SandboxOptions, run  # noqa: PLC0415
+    from polyroute.sandbox.control import SandboxOptions  # noqa: PLC0415
+    from polyroute.sandbox.server import run  # noqa: PLC0415
 
-    run(
-        host,
-        port,
-        SandboxOptions(latency=latency, tokens_per_second=tokens_per_second),
-        exit_with_stdin=exit_with_stdin,
-    )
+    def announce(url: str) -> None:
+        typer.echo(url)
+        sys.stdout.flush()
+        typer.echo(f"Simulated providers listen here; {url}/_control sets faults, {url} tells more.", err=True)
+
+    simulated = SandboxOptions(latency=latency, tokens_per_second=tokens_per_second)
+    try:
+        run(host, port, simulated, exit_with_stdin=exit_with_stdin, on_ready=announce)
+    except OSError as error:
+        typer.echo(f"polyroute sandbox: cannot listen on {host}:{port}: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
 
 
 # ---------------------------------------------------------------- what there is

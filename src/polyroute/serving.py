@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -17,21 +16,14 @@ from polyroute.api.workers import Workers
 from polyroute.app import App, build_app, make_catalog
 from polyroute.catalog.model import Catalog
 from polyroute.settings import Settings
+from polyroute.telemetry import configure_logging
 from polyroute.types.operations import Operation
-
-log = logging.getLogger("polyroute")
 
 NOTHING_IS_ON = """No provider is on: no credential was found in the environment, in .env or in the configuration.
 
   Try it without any:   polyroute serve --sandbox      (simulated providers)
   Use a provider:       export OPENAI_API_KEY=…        (or any other that `polyroute doctor` lists)
 """
-
-
-def configure_logging() -> None:
-    """Lines on standard error; the level is INFO for us and WARNING for everybody else."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    logging.getLogger("polyroute").setLevel(logging.INFO)
 
 
 def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int:

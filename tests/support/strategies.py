@@ -146,7 +146,7 @@ def conversations(
     messages: list[Message] = []
     if system and draw(st.booleans()):
         messages.append(Message(role="system", parts=(draw(text_parts()),)))
-    asked = st.lists(user_parts or text_parts(), min_size=1, max_size=most)
+    asked = st.lists(text_parts() if user_parts is None else user_parts, min_size=1, max_size=most)
     messages.append(Message(role="user", parts=tuple(draw(asked))))
     used: set[str] = set()
     for _ in range(draw(st.integers(0, max_turns))):
@@ -161,7 +161,11 @@ def conversations(
             results = tuple(
                 ToolResultPart(
                     call_id=call.id,
-                    content=tuple(draw(st.lists(result_parts or text_parts(), min_size=1, max_size=most))),
+                    content=tuple(
+                        draw(
+                            st.lists(text_parts() if result_parts is None else result_parts, min_size=1, max_size=most)
+                        )
+                    ),
                     is_error=is_error and draw(st.booleans()),
                 )
                 for call in made
@@ -212,11 +216,11 @@ def chat_requests(
     fields: dict[str, st.SearchStrategy[Any]] | None = None,
 ) -> ChatRequest:
     """A request with a conversation, perhaps tools and a choice among them, and what `fields` draws for other fields."""
-    available = draw(st.lists(tool or tools(), max_size=3, unique_by=lambda found: found.name))
+    available = draw(st.lists(tools() if tool is None else tool, max_size=3, unique_by=lambda found: found.name))
     drawn = {name: draw(strategy) for name, strategy in (fields or {}).items()}
     return ChatRequest(
         model="m",
-        messages=draw(conversation or conversations()),
+        messages=draw(conversations() if conversation is None else conversation),
         tools=tuple(available),
         tool_choice=draw(tool_choices(available)),
         **drawn,

@@ -51,6 +51,7 @@ def make_server(application: Any, *, patience: float = 30.0) -> Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # a middleware on every request; nothing here asks for the caller's address
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(patience),
     )

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from polyroute.types.chat import ProviderState
+from polyroute.types.chat import Message, ProviderState
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Dialect
 
@@ -141,6 +141,17 @@ def arguments_object(arguments: str) -> tuple[dict[str, Any], bool]:
     except (msgspec.DecodeError, RecursionError):
         return {"_raw": arguments}, False
     return (value, True) if isinstance(value, dict) else ({"_raw": arguments}, False)
+
+
+def join_tool_turns(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Neighbouring tool messages as one turn, as the canonical form has them."""
+    joined: list[Message] = []
+    for message in messages:
+        if message.role == "tool" and joined and joined[-1].role == "tool":
+            joined[-1] = Message(role="tool", parts=joined[-1].parts + message.parts)
+        else:
+            joined.append(message)
+    return tuple(joined)
 
 
 class Losses:

@@ -16,26 +16,45 @@ class SseDecoder:
     """Incremental decoder of an event stream (WHATWG HTML, 9.2): accepts LF, CRLF and CR, comments, missing spaces and a
     byte-order mark. Lines are never split on other Unicode separators."""
 
+    __slots__ = ("_pieces", "_started", "_tail")
+
     def __init__(self) -> None:
-        self._rest = b""
+        self._pieces: list[bytes] = []
+        self._tail = b""
         self._started = False
 
     def feed(self, data: bytes) -> list[ServerEvent]:
-        """The events that are complete now."""
+        """The events that are complete now. An event that comes in many pieces is joined once, at its end."""
         if not self._started and data:
+            data = b"".join(self._pieces) + data
+            self._pieces.clear()
+            if len(data) < 3 and b"\xef\xbb\xbf".startswith(data):
+                self._pieces.append(data)
+                return []
             self._started = True
             data = data.removeprefix(b"\xef\xbb\xbf")
-        buffer = self._rest + data if self._rest else data
-        if b"\r" in buffer:
-            half = b"\r" if buffer.endswith(b"\r") else b""  # may be the first half of CRLF
-            buffer = buffer[: len(buffer) - len(half)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + half
-        blocks = buffer.split(b"\n\n")
-        self._rest = blocks.pop()
+        if self._pieces:
+            probe = self._tail + data
+            self._pieces.append(data)
+            if b"\n\n" not in probe and b"\r" not in probe:
+                self._tail = probe[-1:]
+                return []
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        if b"\r" in data:
+            half = b"\r" if data.endswith(b"\r") else b""  # may be the first half of CRLF
+            data = data[: len(data) - len(half)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + half
+        blocks = data.split(b"\n\n")
+        rest = blocks.pop()
+        if rest:
+            self._pieces.append(rest)
+            self._tail = rest[-1:]
         return [event for block in blocks if (event := _parse_block(block)) is not None]
 
     def close(self) -> list[ServerEvent]:
         """The stream ended: what is left, where a server omits the last blank line."""
-        block, self._rest = self._rest.replace(b"\r", b"\n"), b""
+        block = b"".join(self._pieces).replace(b"\r", b"\n")
+        self._pieces.clear()
         event = _parse_block(block)
         return [] if event is None else [event]
 

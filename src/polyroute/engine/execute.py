@@ -72,6 +72,7 @@ class Execution:
         """All tries of one target: with further credentials, and again where the error table allows."""
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
         credentials = provider.credentials
+        provider.retries.deposit()
         used = tries = 0
         while True:
             started = loop.time()
@@ -92,15 +93,20 @@ class Execution:
                 return answer
             now = loop.time()
             self._settlement.fail(failure)
-            breakers.fail(target, operation, failure, now, kind=provider.row.kind, started=started)
+            credentials_left = max(0, len(credentials) - used - 1)
+            breakers.fail(
+                target, operation, failure, now,
+                kind=provider.row.kind, started=started, credentials_left=credentials_left,
+            )  # fmt: skip
             step = next_step(
                 ERROR_TABLE[failure.kind],
                 failure,
-                Tried(on_target=tries, targets_left=targets_left, credentials_left=len(credentials) - used - 1),
+                Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
                 self._policy,
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
+                budget=provider.retries,
             )
             match step:
                 case SameTarget():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -18,11 +19,16 @@ from polyroute.engine.settlement import Settlement
 from polyroute.ports import Call, Ledger, PriceBook, Timeouts, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.plan import Facts, PlanRequest
+from polyroute.routing.planners import refusal
+from polyroute.routing.requirements import Requirements, requirements_of_fields, split_require
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Dialect
 from polyroute.types.plans import Plan
 from polyroute.types.records import KeyRecord
+
+NO_REQUIREMENTS = Requirements(frozenset(), 0)
+_NOTHING: frozenset[Any] = frozenset()
 
 
 class Gateway:
@@ -82,13 +88,22 @@ class Gateway:
         options, planner = call.options, choice.planner
         if options.fallbacks:
             planner = planner.with_fallbacks(runtime.candidates(options.fallbacks, call.operation))
+        needs, tags = split_require(options.require) if options.require else (_NOTHING, _NOTHING)
+        required = NO_REQUIREMENTS
+        if planner.contested or planner.sized:
+            required = requirements_of_fields(
+                call.dialect, call.fields or {}, call.body if isinstance(call.body, bytes) else b"",
+                stream=call.stream, contested=planner.contested, sized=planner.sized,
+            )  # fmt: skip
         plan = planner.plan(
-            PlanRequest(dialect=call.dialect, require=frozenset(options.require), policy=options.policy),
+            PlanRequest(
+                dialect=call.dialect, needs=required.needs | needs, require=tags, tokens=required.tokens,
+                output_tokens=required.output_tokens, policy=options.policy,
+            ),
             Facts(now=now, random=random.random(), breakers=self.breakers.restricted),  # noqa: S311 (spreads load)
-        )
+        )  # fmt: skip
         if not plan.targets and not allow_empty:
-            told = "; ".join(f"{drop.target}: {drop.reason}" for drop in plan.drops) or "it has no targets"
-            raise PolyrouteError(ErrorKind.UNAVAILABLE, f"Nothing can serve '{choice.name}' now. {told}.")
+            raise refusal(plan)
         return plan
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Provider, Route
+from polyroute.catalog.model import Catalog, Provider
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.ports import Adapter, Credential, Timeouts
-from polyroute.routing.plan import Candidate, RoutePlanner, RouteRules
-from polyroute.routing.policies import Terms
+from polyroute.routing.plan import Candidate, RoutePlanner
+from polyroute.routing.planners import route_planner
+from polyroute.routing.retry import RetryBudget
 from polyroute.types.operations import Operation
-from polyroute.types.plans import Target
 
 _MOST_PLANNERS = 4096
 """Callers can name any model of a provider, so what is kept by name has an end."""
-_LAST = 1_000_000
-"""The priority of a provider that has no number: after all that have one."""
 
 
 class LiveProvider(msgspec.Struct, frozen=True):
@@ -27,6 +25,7 @@ class LiveProvider(msgspec.Struct, frozen=True):
     row: Provider
     adapter: Adapter
     credentials: tuple[Credential, ...]
+    retries: RetryBudget
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -70,33 +69,8 @@ class Runtime:
         route, defaults = found.route, self.catalog.defaults
         return Choice(
             name=model,
-            planner=self._planner(route),
+            planner=route_planner(self.catalog, route),
             timeouts=route.timeouts or defaults.timeouts,
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=self._model_ids.get(model),
-        )
-
-    def _planner(self, route: Route) -> RoutePlanner:
-        operation = route.operation
-        dropped = [(Target(*drop.target.partition("/")[::2]), drop.reason) for drop in route.drops]
-        return RoutePlanner(
-            RouteRules(route=route.name, operation=operation, policy=route.policy),
-            [
-                *(self._candidate(target, operation) for target in route.targets),
-                *(Candidate(target=target, obstacle=reason) for target, reason in dropped),
-                *(self._candidate(target, operation, fallback=True) for target in route.fallbacks),
-            ],
-        )
-
-    def _candidate(self, target: Target, operation: Operation, *, fallback: bool = False) -> Candidate:
-        row = self.providers[target.provider].row
-        return Candidate(
-            target=target,
-            kind=row.kind,
-            enabled=row.enabled,
-            operations=row.serves,
-            dialects=frozenset(endpoint.dialect for endpoint in row.endpoints),
-            capabilities=None,
-            terms=Terms(priority=row.priority.get(operation, _LAST)),
-            fallback=fallback,
         )

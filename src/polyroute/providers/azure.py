@@ -22,7 +22,7 @@ class AzureAdapter(CatalogAdapter):
         version = self.row.options.get("api_version")
         if not version:
             return f"{base if '/openai/' in base + '/' else base + '/openai/v1'}{endpoint.path}"
-        resource = base.partition("/openai")[0] if "/openai/deployments" not in base else base
+        resource = f"{base}/".partition("/openai/")[0].rstrip("/") if "/openai/deployments" not in base else base
         if "/openai/deployments/" in base or endpoint.dialect in _WITHOUT_DEPLOYMENT:
             path = endpoint.path if "/openai/deployments/" in base else f"/openai{endpoint.path}"
         else:

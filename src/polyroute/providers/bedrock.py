@@ -22,7 +22,6 @@ class BedrockAdapter(CatalogAdapter):
     """A credential is a Bedrock API key (`AWS_BEARER_TOKEN_BEDROCK`), or `ACCESS_KEY_ID:SECRET_ACCESS_KEY`, or these with
     `:SESSION_TOKEN`. The region is the row's `region` option, else the one in its base URL."""
 
-    stream_media_type = b"application/vnd.amazon.eventstream"
     refuses = frozenset({"image_url"})
 
     def __init__(self, row: Any, **settings: Any) -> None:
@@ -32,14 +31,6 @@ class BedrockAdapter(CatalogAdapter):
     def address(self, endpoint: Endpoint) -> str:
         """`{region}` in a base URL is filled in; the model id is percent-encoded as a whole."""
         return super().address(endpoint).replace("{region}", self.region)
-
-    def url(self, endpoint: Endpoint, target: Target, *, stream: bool) -> str:
-        """`/model/{id}/converse` or `/model/{id}/converse-stream`."""
-        address = super().url(endpoint, target, stream=stream)
-        if endpoint.dialect is not Dialect.BEDROCK_CONVERSE:
-            return address
-        address = address.removesuffix("-stream")
-        return f"{address}-stream" if stream else address
 
     def request(
         self,

@@ -37,6 +37,22 @@ _FORWARDED: dict[Dialect, frozenset[bytes]] = {
 }
 _NOTHING: frozenset[bytes] = frozenset()
 
+_STREAM_TYPES: dict[Dialect, bytes] = {
+    Dialect.OLLAMA: b"application/x-ndjson",
+    Dialect.BEDROCK_CONVERSE: b"application/vnd.amazon.eventstream",
+    Dialect.RUNPOD: b"application/json",
+}
+"""What to ask for when streaming; server-sent events otherwise."""
+
+ANTHROPIC_VERSION = b"2023-06-01"
+"""Sent unless the caller forwards a version; newer ones differ in details that Polyroute does not need."""
+
+# Dialects whose URL says what others say in the body.
+_URL_FIELDS: dict[Dialect, frozenset[str]] = {
+    Dialect.GEMINI: frozenset({"model", "stream"}),
+    Dialect.BEDROCK_CONVERSE: frozenset({"model", "stream"}),
+}
+
 
 class CompiledQuirks:
     """A row's quirks on one dialect, with their values as raw JSON."""
@@ -80,7 +96,6 @@ def _raw(values: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
 class CatalogAdapter:
     """An adapter that a catalog row describes completely: addresses, authentication, headers, quirks."""
 
-    stream_media_type = b"text/event-stream"
     refuses: frozenset[str] = frozenset()
     """What all models refuse behind this adapter, in the words of `model_facts`."""
 
@@ -138,7 +153,9 @@ class CatalogAdapter:
             headers.append((name, form.format(secret).encode()))
         if content_type:
             headers.append((b"content-type", content_type))
-        headers.append((b"accept", self.stream_media_type if stream else b"*/*"))
+        headers.append((b"accept", _STREAM_TYPES.get(endpoint.dialect, b"text/event-stream") if stream else b"*/*"))
+        if endpoint.dialect is Dialect.ANTHROPIC_MESSAGES and "anthropic-version" not in self.row.headers:
+            headers.append((b"anthropic-version", ANTHROPIC_VERSION))
         return headers + self._static
 
     def _with_forwarded(self, dialect: Dialect, headers: Headers, forward: Headers) -> Headers:
@@ -148,11 +165,18 @@ class CatalogAdapter:
         return [field for field in headers if field[0] not in names] + passed
 
     def url(self, endpoint: Endpoint, target: Target, *, stream: bool) -> str:
-        """The absolute address."""
+        """The absolute address: Gemini's and Bedrock's name the model, and whether the answer is streamed."""
         address = self._addresses.get(endpoint)
         if address is None:
             address = self._addresses[endpoint] = self.address(endpoint)
-        return address.replace(MODEL_MARK, quote(target.model, safe="")) if MODEL_MARK in address else address
+        if MODEL_MARK not in address:
+            return address
+        if endpoint.dialect is Dialect.GEMINI:
+            model = quote(target.model.removeprefix("models/"), safe="")
+            method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+            return f"{address.partition(MODEL_MARK)[0]}{model}:{method}"
+        address = address.replace(MODEL_MARK, quote(target.model, safe=""))
+        return f"{address}-stream" if stream and endpoint.dialect is Dialect.BEDROCK_CONVERSE else address
 
     def address(self, endpoint: Endpoint) -> str:
         """Base and path of an endpoint, `{model}` still open."""
@@ -162,6 +186,9 @@ class CatalogAdapter:
         self, endpoint: Endpoint, fields: dict[str, msgspec.Raw]
     ) -> tuple[dict[str, msgspec.Raw], tuple[str, ...]]:
         """The row's quirks; `fields` itself is left as it is."""
+        in_url = _URL_FIELDS.get(endpoint.dialect)
+        if in_url is not None:
+            fields = {name: value for name, value in fields.items() if name not in in_url}
         quirks = self._quirks.get(endpoint.dialect)
         return (fields, ()) if quirks is None else quirks.apply(fields)
 

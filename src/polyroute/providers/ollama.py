@@ -6,7 +6,6 @@ from polyroute.providers.catalog_adapter import CatalogAdapter
 
 
 class OllamaAdapter(CatalogAdapter):
-    """Streams newline-delimited JSON; a credential is needed at ollama.com only."""
+    """A credential is needed at ollama.com only; images go as bytes."""
 
-    stream_media_type = b"application/x-ndjson"
     refuses = frozenset({"image_url"})

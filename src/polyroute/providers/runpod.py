@@ -28,8 +28,6 @@ class RunpodAdapter(CatalogAdapter):
     """`{endpoint_id}` in the base URL is the row's `endpoint_id` option. A row that lists `openai_chat` before `runpod`
     prefers the OpenAI route, which needs no queue."""
 
-    stream_media_type = b"*/*"
-
     def __init__(self, row: Any, pause: Pause = asyncio.sleep, **settings: Any) -> None:
         super().__init__(row, **settings)
         self._pause = pause

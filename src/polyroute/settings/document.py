@@ -65,8 +65,8 @@ def parse_document(text: str, source: str, document: Document) -> None:
     """YAML text → the document's values and origins."""
     import yaml  # noqa: PLC0415 - costs 30 ms, and without a file it is not needed
 
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
             value = _Reader(loader, source, document).read(node, (), ())
@@ -81,9 +81,8 @@ def parse_document(text: str, source: str, document: Document) -> None:
         document.origins[()] = Origin(source, mark.line + 1 if mark else None)
         document.report((), f"is not YAML: {error.problem or error.context}")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        document.report((), f"is not YAML: {error}")
-    finally:
-        loader.dispose()
+        reason = str(error).partition("\n")[0]
+        document.report((), f"is not YAML: {reason}")
 
 
 class _Reader:
@@ -161,13 +160,10 @@ def _expand(value: Any, path: KeyPath, document: Document, environment: Mapping[
 
 
 def walk(values: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every leaf with its key path; an empty mapping or list is a leaf."""
-    children: list[tuple[str | int, Any]] = []
-    if isinstance(values, dict):
-        children = list(values.items())
-    elif isinstance(values, list):
-        children = list(enumerate(values))
-    if not children:
-        yield path, values
-    for name, child in children:
+    """Every leaf with its key path; lists and empty mappings are leaves."""
+    if not isinstance(values, dict) or not values:
+        if path:
+            yield path, values
+        return
+    for name, child in values.items():
         yield from walk(child, (*path, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,16 @@ from polyroute.settings.document import Document, expand_references, read_docume
 from polyroute.settings.environment import fill_from_environment, read_env_file
 from polyroute.settings.explain import report_errors
 from polyroute.settings.models import Section, Values
-from polyroute.settings.problems import ConfigurationError, Finding, KeyPath, Origin, Problem, dotted, is_secret, show
+from polyroute.settings.problems import (
+    ConfigurationError,
+    Finding,
+    KeyPath,
+    Origin,
+    Problem,
+    dotted,
+    hide_user,
+    is_secret,
+)
 
 DEFAULT_FILE = Path("polyroute.yaml")
 
@@ -66,13 +74,13 @@ class Settings(Values):
 
     def describe_changes(self) -> list[str]:
         """One line for each key that differs from its default, with where it was written; secrets are not shown."""
-        mine, usual = self.model_dump(exclude_unset=True), dict(walk(Values().model_dump()))
+        usual = dict(walk(Values().model_dump()))
         lines = []
-        for path, value in walk(mine):
+        for path, value in walk(self.model_dump(exclude_unset=True)):
             if path in usual and usual[path] == value:
                 continue
             origin = self._origins.get(path)
-            shown = "(secret)" if is_secret(path) or isinstance(value, SecretStr) else show(value, path) or str(value)
+            shown = "(secret)" if is_secret(path) else hide_user(str(value))
             lines.append(f"{dotted(path)} = {shown}" + (f"  ({origin})" if origin else ""))
         return lines
 
@@ -86,9 +94,10 @@ def load_settings(
 ) -> Settings:
     """Read the configuration: `path`, else `POLYROUTE_CONFIG`, else `./polyroute.yaml` if it exists, else none.
 
-    A `.env` file beside it (in the working folder without one) stands behind the environment. `overrides` are values of
-    the command line by dotted key; they come first. `check` finds mistakes that need more knowledge than types; it is
-    asked about whatever is right in itself even when something else is wrong. `environ` None means the process's own.
+    A `.env` file beside it (in the working folder without one) stands behind the environment. `overrides` are
+    values of the command line by dotted key (`server.port`); they come before everything. `check` finds
+    mistakes that need more knowledge than types; it is asked about whatever is right in itself even when something else
+    is wrong. `environ` None means the process's own.
 
     Raises ConfigurationError with everything that is wrong.
     """
@@ -165,7 +174,6 @@ def _remove(values: dict[str, Any], document: Document) -> None:
 
 
 def _apply_overrides(document: Document, overrides: Mapping[str, Any]) -> None:
-    document.values = copy.deepcopy(document.values)
     for key, value in overrides.items():
         path = tuple(key.split("."))
         holder = document.values

@@ -100,11 +100,16 @@ def is_secret(path: KeyPath) -> bool:
     return any(part in _SECRET_KEYS for part in path)
 
 
+def hide_user(text: str) -> str:
+    """A text without the user and password of URLs in it."""
+    return _USER_INFORMATION.sub("//…@", text)
+
+
 def show(value: object, path: KeyPath) -> str | None:
     """A value for an error message: short, and without secrets."""
     if value is None or is_secret(path):
         return None
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    text = _USER_INFORMATION.sub("//…@", repr(value))
+    text = hide_user(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

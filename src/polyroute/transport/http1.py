@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
 
 from polyroute.ports import Body, Timeouts, WireRequest
 from polyroute.transport import failures
@@ -15,14 +14,13 @@ from polyroute.transport.connection import Connection
 from polyroute.transport.fields import encode_head
 from polyroute.transport.pool import Origin, Pool
 from polyroute.transport.tls import client_context
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
+from polyroute.transport.upload import LONG, upload_blocks
+from polyroute.types.errors import AttemptFailed, Failure
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 """Methods for which an empty body is no body, so that its length goes unsaid."""
 _JOINED = 64 * 1024
 """A body up to this size is copied behind its head, a longer one goes out beside it."""
-_BLOCK = 256 * 1024
-"""A body in memory over four of these is written a block at a time, so that its progress can be watched."""
 _TARGETS_MAX = 1024
 
 
@@ -66,6 +64,8 @@ class Http1Transport:
                 return answer
             if not answer.untouched:
                 answer.check()
+        if self._pool.closed:
+            raise AttemptFailed(failures.unavailable("the transport is closed"))
         connection = await self._connect(origin, loop, timeouts.connect, deadline)
         answer = Http1Answer(connection, method == "HEAD")
         await self._exchange(answer, head, body, timeouts, deadline)
@@ -127,7 +127,7 @@ class Http1Transport:
         connection = answer.connection
         assert connection is not None
         connection.begin(answer)
-        if not isinstance(body, bytes) or len(body) > 4 * _BLOCK:
+        if not isinstance(body, bytes) or len(body) > LONG:
             await _send_blocks(answer, head, body, timeouts.headers, deadline)
         elif len(body) <= _JOINED:
             connection.transport.write(head + body)
@@ -154,12 +154,8 @@ async def _send_blocks(answer: Http1Answer, head: bytes, body: bytes | Body, pat
     answer.sent = False
     transport = connection.transport
     transport.write(head)
-    missing = len(body) if isinstance(body, bytes) else body.length
     try:
-        for block in _blocks(body):
-            missing -= len(block)
-            if missing < 0:
-                break
+        for block in upload_blocks(body):
             transport.write(block)
             await asyncio.sleep(0)  # lets an early answer be read before the next write fails
             while not connection.writable and _wanted(answer):
@@ -170,8 +166,6 @@ async def _send_blocks(answer: Http1Answer, head: bytes, body: bytes | Body, pat
                     await answer.wait(deadline, failures.SENDING)
             if not _wanted(answer):
                 return
-        if missing:
-            raise AttemptFailed(Failure(kind=ErrorKind.INTERNAL, message="the request's body changed its length"))
     except BaseException:
         answer.abort()
         raise
@@ -180,16 +174,7 @@ async def _send_blocks(answer: Http1Answer, head: bytes, body: bytes | Body, pat
 
 def _wanted(answer: Http1Answer) -> bool:
     """Whether the rest of the request's body is still of use."""
-    return answer.connection is not None and answer.status < 300
-
-
-def _blocks(body: bytes | Body) -> Iterator[bytes | memoryview]:
-    if not isinstance(body, bytes):
-        yield from body.chunks()
-        return
-    view = memoryview(body)
-    for start in range(0, len(body), _BLOCK):
-        yield view[start : start + _BLOCK]
+    return answer.connection is not None and answer.failure is None and answer.status < 300
 
 
 def _unreachable(address: Address, error: OSError) -> Failure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from polyroute.dialects.media_bytes import is_base64, sniff_image, split_data_url
-from polyroute.dialects.request_fields import Fields, json_text, read_object, refusal, refuse
+from polyroute.dialects.request_fields import Fields, join_tool_turns, json_text, read_object, refusal, refuse
 from polyroute.types.chat import (
     AnyPart,
     ChatRequest,
@@ -108,7 +108,7 @@ def _reasoning(value: Any) -> Reasoning | None:
         case str() if value in THINK_LEVELS:
             return Reasoning(effort=value)
         case _:
-            refuse(
+            raise refusal(
                 f'invalid think value: {json_text(value)} (must be a bool, "low", "medium", "high" or "max")', "think"
             )
 
@@ -132,7 +132,7 @@ class _Conversation:
         self._open: list[tuple[str, str]] = []  # (id, name) of calls without a result yet
 
     def read(self, messages: list[Any]) -> tuple[Message, ...]:
-        return tuple(self._message(Fields(message, f"messages[{i}]"), i) for i, message in enumerate(messages))
+        return join_tool_turns(self._message(Fields(item, f"messages[{i}]"), i) for i, item in enumerate(messages))
 
     def _message(self, fields: Fields, number: int) -> Message:
         role = fields.text("role") or ""

@@ -27,6 +27,18 @@ from polyroute.types.chat import (
     ToolResultPart,
 )
 
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_MEDIA_TYPES = {
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+    "docx": f"{_OFFICE}wordprocessingml.document",
+    "xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    "pptx": f"{_OFFICE}presentationml.presentation",
+}
 _USER_PARTS = ("text", "image_url", "input_audio", "file")
 
 
@@ -70,7 +82,7 @@ def _read_part(value: Any, param: str, role: str) -> AnyPart:
         case "document_url" | "file_url" | "pdf_url":
             url = part.get(kind)
             url = url.get("url") if isinstance(url, dict) else url
-            return FilePart(url=text_of(url, f"{param}.{kind}"), cache=cache)
+            return _read_link(text_of(url, f"{param}.{kind}"), f"{param}.{kind}", cache)
         case _:
             raise unsupported_value(f"{param}.type", kind, _USER_PARTS if role != "assistant" else ("text", "refusal"))
 
@@ -121,6 +133,13 @@ def _read_audio(value: Any, param: str, cache: CacheMark | None) -> AudioPart:
     return AudioPart(data=data, format=text_of(audio.get("format"), f"{param}.format"), cache=cache)
 
 
+def _read_link(url: str, param: str, cache: CacheMark | None) -> FilePart:
+    """A document by URL, by data URL (Mistral) or as plain base64 (Perplexity)."""
+    if url.lower().startswith(("https://", "http://")):
+        return FilePart(url=url, cache=cache)
+    return _read_file({"file_data": url}, param, cache)
+
+
 def _read_file(file: dict[str, Any], param: str, cache: CacheMark | None) -> FilePart:
     filename = optional_text(file.get("filename"), f"{param}.filename")
     if (file_id := optional_text(file.get("file_id"), f"{param}.file_id")) is not None:
@@ -133,7 +152,13 @@ def _read_file(file: dict[str, Any], param: str, cache: CacheMark | None) -> Fil
     else:
         media_type = None
         check_base64(data, f"{param}.file_data", what="file")
-    return FilePart(data=data, media_type=media_type, filename=filename, cache=cache)
+    return FilePart(data=data, media_type=media_type or media_type_of(filename, data), filename=filename, cache=cache)
+
+
+def media_type_of(filename: str | None, data: str) -> str | None:
+    """The media type of a document by its name, else by its first bytes; None when neither tells."""
+    known = _MEDIA_TYPES.get((filename or "").rpartition(".")[2].lower())
+    return known or ("application/pdf" if data.startswith("JVBERi") else None)
 
 
 def read_annotations(value: Any, param: str) -> tuple[dict[str, Any], ...]:

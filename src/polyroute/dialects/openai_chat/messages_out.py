@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from polyroute.dialects.openai_chat.content_in import media_type_of
 from polyroute.dialects.openai_chat.families import (
     OPENAI_ITSELF,
     REASONING_FIELD,
@@ -122,11 +123,8 @@ class MessageRenderer:
                     self._add_reasoning(record, part)
                 case ToolCallPart():
                     calls.append(self._call(part))
-                case RefusalPart() if self._itself:
-                    record["refusal"] = (record.get("refusal") or "") + part.text
                 case RefusalPart():
-                    content.append(TextPart(text=part.text))
-                    self.note("refusal replayed as text")
+                    self._add_refusal(record, content, part)
                 case AudioPart() if part.id is not None:
                     record["audio"] = {"id": part.id}
                 case TextPart():
@@ -137,17 +135,21 @@ class MessageRenderer:
                     self.note(f"{part.__struct_config__.tag} of an assistant turn removed")
         if calls:
             content = [part for part in content if not isinstance(part, TextPart) or part.text]
-        if content:
-            record["content"] = self._content(tuple(content), "assistant")
-        elif not calls and "refusal" not in record and "audio" not in record:
+        record["content"] = self._content(tuple(content), "assistant") if content else None
+        if not content and not calls and not {"refusal", "audio"} & set(record):
             record["content"] = ""
-        else:
-            record["content"] = None
         if annotations and not self._itself:
             record["annotations"] = annotations
         if calls:
             record["tool_calls"] = calls
         return self._named(record, message.name)
+
+    def _add_refusal(self, record: dict[str, Any], content: list[AnyPart], part: RefusalPart) -> None:
+        if self._itself:
+            record["refusal"] = (record.get("refusal") or "") + part.text
+        else:
+            content.append(TextPart(text=part.text))
+            self.note("refusal replayed as text")
 
     def _add_reasoning(self, record: dict[str, Any], part: ReasoningPart) -> None:
         state = part.state
@@ -278,11 +280,17 @@ class MessageRenderer:
         named = {} if part.filename is None else {"filename": part.filename}
         if part.file_id is not None:
             return {"type": "file", "file": {"file_id": part.file_id, **named}}
+        takes = _TAKES_URLS.get(self._profile.provider)
+        if part.data is not None and takes == "file_url":
+            return {"type": "file_url", "file_url": {"url": part.data}}
         if part.data is not None:
-            media_type = part.media_type or "application/pdf"
+            media_type = part.media_type or media_type_of(part.filename, part.data) or "application/octet-stream"
             named = named or ({"filename": "document.pdf"} if self._itself else {})
-            return {"type": "file", "file": {"file_data": f"data:{media_type};base64,{part.data}", **named}}
-        match _TAKES_URLS.get(self._profile.provider):
+            url = f"data:{media_type};base64,{part.data}"
+            if takes == "document_url":
+                return {"type": "document_url", "document_url": url}
+            return {"type": "file", "file": {"file_data": url, **named}}
+        match takes:
             case "file":
                 return {"type": "file", "file": {"file_data": part.url, **named}}
             case "document_url":

@@ -205,11 +205,9 @@ def read_whole(body: bytes) -> WireAnswer:
     try:
         answer = decode_answer(body)
     except msgspec.ValidationError as error:
-        value = msgspec.json.decode(body)
-        if isinstance(value, list) and value:
-            value = value[0]
-        if isinstance(value, dict) and value.get("error"):
-            raise failed_inside(value["error"], body) from error
+        told = error_in(body)
+        if told is not None:
+            raise failed_inside(told, body) from error
         raise failed(ErrorKind.BAD_RESPONSE, "the answer is no chat completion", body) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if body.lstrip().startswith(b"<"):
@@ -222,6 +220,17 @@ def read_whole(body: bytes) -> WireAnswer:
             raise failed_inside({"message": answer.message, "code": answer.code}, body)
         raise failed(ErrorKind.BAD_RESPONSE, "empty answer: no choices", body)
     return answer
+
+
+def error_in(body: bytes) -> Any:
+    """The `error` of a JSON object, or of the first one in a list (Gemini's layer); None when there is none."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if isinstance(value, list) and value:
+        value = value[0]
+    return (value.get("error") or None) if isinstance(value, dict) else None
 
 
 def note_usage(seen: Observation, answer: WireAnswer, raw: bytes) -> None:

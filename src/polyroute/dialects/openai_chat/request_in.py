@@ -162,12 +162,15 @@ def _read_format(fields: dict[str, Any]) -> OutputFormat | None:
             return OutputFormat(kind="json_object")
         case "json_schema":
             described = object_of(asked.get("json_schema"), "response_format.json_schema")
-            name = text_of(described.get("name"), "response_format.json_schema.name")
+            name = optional_text(described.get("name"), "response_format.json_schema.name")
             return OutputFormat(
                 kind="json_schema",
                 name=name,
                 schema=schema_of(
-                    described.get("schema"), f"response_format '{name}'", "response_format", code="invalid_json_schema"
+                    described.get("schema"),
+                    f"response_format '{name or ''}'",
+                    "response_format",
+                    code="invalid_json_schema",
                 ),
                 strict=flag_of(described.get("strict"), "response_format.json_schema.strict"),
                 description=optional_text(described.get("description"), "response_format.json_schema.description"),

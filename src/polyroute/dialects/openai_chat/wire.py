@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from polyroute.types.chat import FinishKind
+
 
 class WireFunction(msgspec.Struct, gc=False):
     """Name and arguments of a call; arguments are an object at some providers."""
@@ -56,6 +58,7 @@ class WireChoice(msgspec.Struct):
     message: WireMessage | None = None
     finish_reason: str | None = None
     logprobs: Any = None
+    stop_reason: Any = None
 
 
 class WireAnswer(msgspec.Struct):
@@ -78,11 +81,26 @@ class WireAnswer(msgspec.Struct):
     search_results: Any = None
     provider: Any = None
 
+    @property
+    def has_extra(self) -> bool:
+        """Whether any of EXTRA_FIELDS is there."""
+        return (
+            self.service_tier is not None
+            or self.system_fingerprint is not None
+            or self.citations is not None
+            or self.search_results is not None
+            or self.provider is not None
+        )
+
+
+EXTRA_FIELDS = ("service_tier", "system_fingerprint", "citations", "search_results", "provider")
+"""Top-level facts that chat callers get as they are."""
+
 
 decode_answer = msgspec.json.Decoder(WireAnswer).decode
 """JSON → answer. Raises msgspec.ValidationError on other types than these, msgspec.DecodeError on what is no JSON."""
 
-FINISH_KINDS = {
+FINISH_KINDS: dict[str, FinishKind] = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "length": "length",
     "max_tokens": "length", "model_length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
     "tool_use": "tool_calls", "content_filter": "content_filter", "error": "error", "insufficient_system_resource": "error",

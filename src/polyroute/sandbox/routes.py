@@ -1,0 +1,79 @@
+"""Which endpoint a request means, by the end of its path: whatever base path a provider has in front of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote
+
+import msgspec
+
+from polyroute.sandbox.audio import answer_speech, answer_transcription, answer_translation
+from polyroute.sandbox.control import SandboxOperation
+from polyroute.sandbox.exchange import Exchange, Reply, Spoken
+from polyroute.sandbox.images import answer_edit, answer_generation
+from polyroute.sandbox.listings import answer_account, answer_bedrock_models, answer_model, answer_models
+from polyroute.sandbox.openai_chat import answer_chat
+from polyroute.sandbox.vectors import answer_embeddings, answer_moderations
+
+
+class Route(msgspec.Struct, frozen=True):
+    """An endpoint: how to know it, and what answers it. A `free` one needs no credential at the providers it names."""
+
+    method: str
+    pattern: re.Pattern[str]
+    operation: SandboxOperation
+    dialect: Spoken
+    answer: Callable[[Exchange], Reply]
+    free: tuple[str, ...] = ()
+
+
+def _route(
+    line: str,
+    operation: SandboxOperation,
+    dialect: Spoken,
+    answer: Callable[[Exchange], Reply],
+    free: tuple[str, ...] = (),
+) -> Route:
+    method, _, pattern = line.partition(" ")
+    return Route(method, re.compile(pattern + r"/?$"), operation, dialect, answer, free)
+
+
+ROUTES: tuple[Route, ...] = (
+    _route(r"POST /deployments/(?P<model>[^/]+)/chat/completions", "chat", "openai_chat", answer_chat),
+    _route(r"POST /deployments/(?P<model>[^/]+)/embeddings", "embed", "openai_other", answer_embeddings),
+    _route(r"POST /deployments/(?P<model>[^/]+)/images/generations", "image", "openai_other", answer_generation),
+    _route(r"POST /deployments/(?P<model>[^/]+)/images/edits", "image", "openai_other", answer_edit),
+    _route(r"POST /deployments/(?P<model>[^/]+)/audio/speech", "speech", "openai_other", answer_speech),
+    _route(
+        r"POST /deployments/(?P<model>[^/]+)/audio/transcriptions",
+        "transcription",
+        "openai_other",
+        answer_transcription,
+    ),
+    _route(
+        r"POST /deployments/(?P<model>[^/]+)/audio/translations", "transcription", "openai_other", answer_translation
+    ),
+    _route(r"POST /chat/completions", "chat", "openai_chat", answer_chat),
+    _route(r"POST /embeddings", "embed", "openai_other", answer_embeddings),
+    _route(r"POST /moderations", "moderate", "openai_other", answer_moderations),
+    _route(r"POST /images/generations", "image", "openai_other", answer_generation),
+    _route(r"POST /images/edits", "image", "openai_other", answer_edit),
+    _route(r"POST /audio/speech", "speech", "openai_other", answer_speech),
+    _route(r"POST /audio/transcriptions", "transcription", "openai_other", answer_transcription),
+    _route(r"POST /audio/translations", "transcription", "openai_other", answer_translation),
+    _route(r"GET /foundation-models", "models", "bedrock_converse", answer_bedrock_models),
+    _route(r"GET /(?P<account>key|credits|user/balance|language-models)", "other", "openai_other", answer_account),
+    _route(r"GET /models", "models", "openai_other", answer_models, ("openrouter", "aimlapi", "aihubmix")),
+    _route(r"GET /models/(?P<model>.+)", "models", "openai_other", answer_model, ("openrouter", "aimlapi", "aihubmix")),
+)
+
+
+def find_route(method: str, raw_path: str) -> tuple[Route, Mapping[str, str]] | None:
+    """The endpoint for the path behind the provider's name, and what its pattern caught, percent-decoded."""
+    for route in ROUTES:
+        if route.method == method:
+            match = route.pattern.search(raw_path)
+            if match is not None:
+                return route, {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
+    return None
