@@ -8,11 +8,12 @@ import msgspec
 
 from polyroute.ports import ProviderStats
 from polyroute.storage.database import Database, Driver
+from polyroute.storage.values import MONEY_SCALE
 from polyroute.types.errors import ERROR_TABLE
 from polyroute.types.operations import CATEGORY_OF, Category
 
-PROVIDER_FAULTS = tuple(sorted(kind for kind, rule in ERROR_TABLE.items() if rule.fault in ("provider", "operator")))
-"""Kinds of failure that tell of the provider, or of our account with it: what a caller did wrong or gave up does not."""
+_EXCUSES = frozenset(str(kind) for kind, rule in ERROR_TABLE.items() if rule.fault not in ("provider", "operator"))
+"""Kinds of failure that do not tell of the provider or of our account with it: what a caller did wrong or gave up."""
 
 _CATEGORIES: dict[str, Category] = {str(operation): category for operation, category in CATEGORY_OF.items()}
 
@@ -45,7 +46,7 @@ class LedgerStats:
         finally:
             driver.close()
         tallies: dict[tuple[Category, str], _Tally] = {}
-        for operation, provider, outcome, count, cost, priced, duration in rows:
+        for operation, provider, outcome, error_kind, count, cost, priced, duration in rows:
             category = _CATEGORIES.get(operation)
             if category is None:
                 continue  # written by a version that knows more operations
@@ -56,7 +57,7 @@ class LedgerStats:
                 tally.successes += count
                 tally.unpriced += count - priced
                 tally.duration += duration
-            elif outcome == "failed":
+            elif outcome == "failed" and error_kind not in _EXCUSES:
                 tally.failures += count
         return [_stats(category, provider, tally) for (category, provider), tally in sorted(tallies.items())]
 
@@ -69,19 +70,17 @@ def _stats(category: Category, provider: str, tally: _Tally) -> ProviderStats:
         requests=tally.successes + tally.failures,
         successes=tally.successes,
         failures=tally.failures,
-        total_cost=None if nothing_known else tally.cost,
+        total_cost=None if nothing_known else round(tally.cost, MONEY_SCALE),
         unpriced=tally.unpriced,
         avg_time=tally.duration / tally.successes if tally.successes else None,
     )
 
 
-def _query(driver: Driver, simulated: bool) -> tuple[str, list[str | bool]]:
-    """Answered from ix_attempts_statistics alone. Failures that are not the provider's, and cancelled attempts, count
-    only by what they cost."""
-    faults = ",".join("?" * len(PROVIDER_FAULTS))
-    outcome = f"CASE WHEN outcome = 'failed' AND error_kind NOT IN ({faults}) THEN 'excused' ELSE outcome END"
+def _query(driver: Driver, simulated: bool) -> tuple[str, list[bool]]:
+    """Answered from the running totals, whose rows are a few for each day."""
     text = (
-        f"SELECT operation, provider, {outcome} AS result, COUNT(*), SUM(cost_usd), COUNT(cost_usd), SUM(duration_ms) "  # noqa: S608 - names of our own
-        f"FROM attempts {'' if simulated else 'WHERE simulated = ? '}GROUP BY operation, provider, result"
+        "SELECT operation, provider, outcome, error_kind, SUM(attempts), SUM(cost_usd), SUM(priced), SUM(duration_ms) "  # noqa: S608 - no value in it
+        f"FROM attempt_totals {'' if simulated else 'WHERE simulated = ? '}"
+        "GROUP BY operation, provider, outcome, error_kind"
     )
-    return driver.sql(text), [*PROVIDER_FAULTS, *([] if simulated else [False])]
+    return driver.sql(text), [] if simulated else [False]
