@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Provider
+from polyroute.catalog.model import Catalog, Persona, Provider
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.ports import Adapter, Credential, Timeouts
 from polyroute.routing.plan import Candidate, RoutePlanner
@@ -30,14 +30,15 @@ class LiveProvider(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What a caller's `model` stands for: its planner, what the route says of patience, and the id of the label in the
-    ledger's `ai_models`."""
+    """What a caller's `model` stands for: its planner, what the route says of patience and persona, and the id of the
+    label in the ledger's `ai_models`."""
 
     name: str
     planner: RoutePlanner
     timeouts: Timeouts
     retries: int
     model_id: str
+    persona: Persona | None
 
 
 class Runtime:
@@ -74,4 +75,5 @@ class Runtime:
             timeouts=route.timeouts or defaults.timeouts,
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=label_id(operation, model),
+            persona=route.persona,
         )

@@ -197,3 +197,14 @@ revisions = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
+
+# Answers of /v1/responses that callers may continue: content, kept for as long as the retention setting says.
+responses = sa.Table(
+    "responses",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text),
+    sa.Column("expires_at", UtcTimestamp, nullable=False, index=True),
+    sa.Column("response", sa.Text, nullable=False),
+    sa.Column("items", sa.Text, nullable=False),
+)

@@ -62,10 +62,6 @@ async def no_pause(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-async def never(seconds: float) -> None:
-    await asyncio.Event().wait()
-
-
 def exchange(queue: Queue, *, stream: bool = False, pause: Any = no_pause, patience: float = 60) -> Any:
     row = provider_row(
         "runpod", {Dialect.RUNPOD: "/runsync"}, base_url="https://api.runpod.ai/v2/{endpoint_id}",
@@ -119,10 +115,14 @@ async def test_what_is_no_job_is_a_bad_response() -> None:
 
 async def test_a_caller_that_goes_away_cancels_the_job() -> None:
     queue = Queue(runsync=[Answer({"id": "j1", "status": "IN_QUEUE"})])
+    waiting = asyncio.Event()
+
+    async def never(seconds: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
     task = asyncio.ensure_future(exchange(queue, pause=never))
-    while len(queue.asked) < 1:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.wait_for(waiting.wait(), 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
