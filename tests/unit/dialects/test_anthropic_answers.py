@@ -275,7 +275,7 @@ def test_a_stream_without_message_stop_is_whole_once_it_has_its_stop_reason() ->
 
 
 @given(st.binary(max_size=60) | json_values(2).map(lambda value: json.dumps(value).encode()), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_nonsense_never_crashes(body: bytes, framed: bool) -> None:
     for read in (CODEC.parse_response, _read, CODEC.parse_request):
         with contextlib.suppress(AttemptFailed, PolyrouteError):
@@ -309,7 +309,7 @@ _EVENTS = st.fixed_dictionaries(
 
 
 @given(st.lists(_EVENTS, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_odd_events_never_crash(events: list[dict[str, Any]]) -> None:
     try:
         response = _read(_stream(*events, _STOP))

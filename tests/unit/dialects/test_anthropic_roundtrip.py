@@ -112,7 +112,7 @@ def _loop_thinks(messages: tuple[Message, ...]) -> bool:
 
 
 @given(_requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_request_survives_rendering_and_parsing(drawn: tuple[ChatRequest, str]) -> None:
     request, model = drawn
     rendered = CODEC.render_request(request, ModelProfile(provider="anthropic", model=model))
@@ -147,14 +147,14 @@ def _ask(response: ChatResponse) -> ChatRequest:
 
 
 @given(_responses())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_whole_answer_survives_rendering_and_parsing(response: ChatResponse) -> None:
     body = CODEC.render_response(response, _ask(response))
     assert _plain(fold(CODEC.parse_response(body))) == response
 
 
 @given(_responses(), st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_streamed_answer_survives_any_split(response: ChatResponse, data: st.DataObject) -> None:
     renderer = CODEC.renderer(_ask(response), response.id or "", 0)
     stream = b"".join(renderer.feed(event) for event in unfold(response)) + renderer.close()

@@ -274,7 +274,7 @@ def test_streams_that_are_no_answer(body: bytes, kind: ErrorKind) -> None:
 
 
 @given(st.binary(max_size=60) | json_values(2).map(lambda value: json.dumps(value).encode()), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_nonsense_never_crashes(body: bytes, framed: bool) -> None:
     for read in (CODEC.parse_response, _read, CODEC.parse_request):
         with contextlib.suppress(AttemptFailed, PolyrouteError):
@@ -294,7 +294,7 @@ _CANDIDATES = st.dictionaries(
 
 
 @given(st.lists(st.tuples(st.lists(_PARTS, max_size=3), _CANDIDATES), max_size=3), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_odd_chunks_never_crash(drawn: list[tuple[list[dict[str, Any]], dict[str, Any]]], valid: bool) -> None:
     chunks = [_chunk(*parts, candidate=more if not valid else {}) for parts, more in drawn]
     try:

@@ -316,7 +316,7 @@ def test_old_models_get_the_openapi_subset() -> None:
         "type": "object", "additionalProperties": False, "required": ["a", "gone"],
         "properties": {
             "a": {"type": ["string", "null"], "const": "x"}, "b": {"$ref": "#/$defs/node"}, "c": {"type": "array"},
-            "d": {"anyOf": [{"type": "integer"}, {"type": "null"}]}, 
+            "d": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
             "e": {"oneOf": [{"type": "integer"}, {"type": "string"}], "title": "E"},
             "f": {"enum": [1, 2]}, "g": {"allOf": [{"properties": {"x": {}}}, {"properties": {"y": {}}}]},
         },

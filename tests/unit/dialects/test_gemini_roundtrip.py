@@ -149,7 +149,7 @@ def _without_media(message: Message) -> Message:
 
 
 @given(_requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_request_survives_rendering_and_parsing(drawn: tuple[ChatRequest, str]) -> None:
     request, model = drawn
     rendered = CODEC.render_request(request, ModelProfile(provider="gemini", model=model))
@@ -181,7 +181,7 @@ def _plain(response: ChatResponse) -> ChatResponse:
 
 
 @given(_responses())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_whole_answer_survives_rendering_and_parsing(response: ChatResponse) -> None:
     body = CODEC.render_response(response, ChatRequest(model="m", messages=()))
     assert _plain(fold(CODEC.parse_response(body))) == response
