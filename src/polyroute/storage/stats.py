@@ -11,8 +11,8 @@ from polyroute.storage.database import Database, Driver
 from polyroute.types.errors import ERROR_TABLE
 from polyroute.types.operations import CATEGORY_OF, Category
 
-PROVIDER_FAULTS = tuple(sorted(kind for kind, rule in ERROR_TABLE.items() if rule.fault in ("provider", "operator")))
-"""Kinds of failure that tell of the provider, or of our account with it: what a caller did wrong or gave up does not."""
+_EXCUSES = frozenset(str(kind) for kind, rule in ERROR_TABLE.items() if rule.fault not in ("provider", "operator"))
+"""Kinds of failure that do not tell of the provider or of our account with it: what a caller did wrong or gave up."""
 
 _CATEGORIES: dict[str, Category] = {str(operation): category for operation, category in CATEGORY_OF.items()}
 
@@ -45,7 +45,7 @@ class LedgerStats:
         finally:
             driver.close()
         tallies: dict[tuple[Category, str], _Tally] = {}
-        for operation, provider, outcome, count, cost, priced, duration in rows:
+        for operation, provider, outcome, error_kind, count, cost, priced, duration in rows:
             category = _CATEGORIES.get(operation)
             if category is None:
                 continue  # written by a version that knows more operations
@@ -56,7 +56,7 @@ class LedgerStats:
                 tally.successes += count
                 tally.unpriced += count - priced
                 tally.duration += duration
-            elif outcome == "failed":
+            elif outcome == "failed" and error_kind not in _EXCUSES:
                 tally.failures += count
         return [_stats(category, provider, tally) for (category, provider), tally in sorted(tallies.items())]
 
@@ -75,13 +75,14 @@ def _stats(category: Category, provider: str, tally: _Tally) -> ProviderStats:
     )
 
 
-def _query(driver: Driver, simulated: bool) -> tuple[str, list[str | bool]]:
-    """Answered from ix_attempts_statistics alone. Failures that are not the provider's, and cancelled attempts, count
-    only by what they cost."""
-    faults = ",".join("?" * len(PROVIDER_FAULTS))
-    outcome = f"CASE WHEN outcome = 'failed' AND error_kind NOT IN ({faults}) THEN 'excused' ELSE outcome END"
-    text = (
-        f"SELECT operation, provider, {outcome} AS result, COUNT(*), SUM(cost_usd), COUNT(cost_usd), SUM(duration_ms) "  # noqa: S608 - names of our own
-        f"FROM attempts {'' if simulated else 'WHERE simulated = ? '}GROUP BY operation, provider, result"
-    )
-    return driver.sql(text), [*PROVIDER_FAULTS, *([] if simulated else [False])]
+_SELECT = """
+SELECT operation, provider, outcome, error_kind, COUNT(*), SUM(cost_usd), COUNT(cost_usd), SUM(duration_ms)
+FROM attempts {where} GROUP BY operation, provider, outcome, error_kind
+"""
+
+
+def _query(driver: Driver, simulated: bool) -> tuple[str, list[bool]]:
+    """Answered from ix_attempts_statistics alone, in its order."""
+    if simulated:
+        return _SELECT.format(where=""), []
+    return driver.sql(_SELECT.format(where="WHERE simulated = ?")), [False]
