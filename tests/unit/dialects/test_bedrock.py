@@ -202,7 +202,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
         "guardrailConfig": {"guardrailIdentifier": "g"}, "additionalModelRequestFields": {"anthropic_beta": ["x"]}}}]),
 }  # fmt: skip
 USER_PARTS = shown() | st.just(ImagePart(data=PNG, media_type="image/png")) | st.builds(
-    FilePart, data=st.just("JVBERi0="), media_type=st.sampled_from(["application/pdf", "text/csv"]), filename=st.just("my plan (2)")
+    FilePart, data=st.just("JVBERi0="), media_type=st.sampled_from(["application/pdf", "text/csv"]),
+    filename=st.just("my plan (2)"),
 ) | st.just(AudioPart(data="AAAA", format="wav"))  # fmt: skip
 
 
@@ -332,7 +333,8 @@ class TestConversations:
     @pytest.mark.parametrize(
         "part",
         [ImagePart(url="https://x.test/a.png"), FilePart(url="https://x.test/a.pdf"),
-         FilePart(data="AA", media_type="application/zip"), AudioPart(url="https://x.test/a.wav"), ImagePart(data="AAAA", media_type="image/tiff")],
+         FilePart(data="AA", media_type="application/zip"), AudioPart(url="https://x.test/a.wav"),
+         ImagePart(data="AAAA", media_type="image/tiff")],
     )  # fmt: skip
     def test_content_that_cannot_be_sent_is_never_dropped(self, part: Any) -> None:
         with pytest.raises(PolyrouteError) as caught:
