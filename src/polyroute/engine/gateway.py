@@ -23,12 +23,13 @@ from polyroute.routing.planners import refusal
 from polyroute.routing.requirements import Requirements, requirements_of_fields, split_require
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.operations import OPERATION_OF, Capability, Dialect
 from polyroute.types.plans import Plan
 from polyroute.types.records import KeyRecord
 
 NO_REQUIREMENTS = Requirements(frozenset(), 0)
 _NOTHING: frozenset[Any] = frozenset()
+_PARAMETERS = frozenset(ChatRequest.__struct_fields__) - frozenset(Capability)
 
 
 class Gateway:
@@ -58,6 +59,7 @@ class Gateway:
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
+            conversation.persona = choice.persona
             loop = asyncio.get_running_loop()
             plan = self._plan(runtime, choice, call, loop.time())
             settlement.planned(plan, choice.model_id)
@@ -88,7 +90,9 @@ class Gateway:
         options, planner = call.options, choice.planner
         if options.fallbacks:
             planner = planner.with_fallbacks(runtime.candidates(options.fallbacks, call.operation))
-        needs, tags = split_require(options.require) if options.require else (_NOTHING, _NOTHING)
+        needs, tags = _NOTHING, _NOTHING
+        if options.require:  # parameters are looked at when the request is rendered for a target
+            needs, tags = split_require(name for name in options.require if name not in _PARAMETERS)
         required = NO_REQUIREMENTS
         if planner.contested or planner.sized:
             required = requirements_of_fields(

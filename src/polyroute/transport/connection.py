@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         self._armed = _NEVER
         answer = self.answer
-        if answer is None or answer.waiter is None:
+        if answer is None or answer.waiter is None or answer.waiter.done():
             return
         if answer.deadline - self.loop.time() > 0.001:
             self.arm(answer.deadline)
@@ -250,6 +250,7 @@ class Connection(asyncio.Protocol):
     def _release(self, answer: Http1Answer, reusable: bool) -> None:
         """The answer is complete: the connection is free, or done for."""
         self.answer = None
+        self.chunks = []
         answer.connection = None
         if reusable and self._writable and answer.sent and not self.lost:
             if answer.paused:

@@ -365,6 +365,26 @@ async def test_each_wait_has_its_own_deadline(http1: Http1Transport) -> None:
         assert 0.04 < soon(0) - start < 1
 
 
+async def test_bytes_that_arrive_with_the_deadline_count_as_arrived() -> None:
+    connection = Connection(Mock(), asyncio.get_running_loop(), 65536)
+    connection.connection_made(Mock())
+    answer = Http1Answer(connection, bodiless=False)
+    connection.begin(answer)
+    connection.data_received(OK + b"Content-Length: 2\r\n\r\n")
+    reader = asyncio.create_task(answer.receive(soon(0)))
+    await asyncio.sleep(0)
+    connection.data_received(b"a")
+    connection._tick()
+    assert await reader == b"a"
+    connection.data_received(b"b")
+    assert await answer.receive(soon()) == b"b"
+
+
+async def test_an_unknown_transfer_encoding_is_a_bad_response(http1: Http1Transport) -> None:
+    async with hostile_server(answering(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")) as server:
+        assert (await failure_of(post(http1, server.url))).kind is ErrorKind.BAD_RESPONSE
+
+
 async def test_nothing_is_left_behind(http1: Http1Transport) -> None:
     async with hostile_server(answering(OK + b"Content-Length: 9\r\n\r\nhello")) as server:
         for _ in range(20):
