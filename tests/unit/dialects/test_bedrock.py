@@ -402,6 +402,12 @@ class TestParameters:
     def test_models_that_cannot_think_say_so(self) -> None:
         assert CODEC.render_request(ask(reasoning=Reasoning(effort="low")), PROFILE).dropped == ("reasoning",)
 
+    def test_a_model_that_cannot_be_forced_is_asked(self) -> None:
+        newer = ModelProfile(provider="b", model="claude-opus-5-5", refuses=frozenset({"forced_tool"}))
+        rendered = CODEC.render_request(ask(tools=(Tool(name="f"),), tool_choice=ToolChoice(mode="required")), newer)
+        assert rendered.body["toolConfig"]["toolChoice"] == {"auto": {}}
+        assert rendered.notes
+
     def test_json_mode_is_asked_for_in_words(self) -> None:
         rendered = CODEC.render_request(ask(output_format=OutputFormat(kind="json_object")), CLAUDE)
         assert "JSON" in rendered.body["system"][0]["text"]
