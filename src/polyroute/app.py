@@ -30,6 +30,7 @@ from polyroute.storage.database import Database, open_database
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.responses import ResponseKeeper
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
@@ -83,6 +84,7 @@ class App:
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = CatalogPrices(_price_snapshot(self._database))
+        self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
         self.gateway = Gateway(
@@ -110,7 +112,7 @@ class App:
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
-        return FastLane(self.gateway, self._control, max_body=self.settings.server.max_body_mb << 20)
+        return FastLane(self.gateway, self._control, self._responses, max_body=self.settings.server.max_body_mb << 20)
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
@@ -148,6 +150,7 @@ class App:
         if self._keys is not None:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
+        self._responses.close()
         self._database.close()
 
     # ---------------------------------------------------------------- reload

@@ -38,6 +38,11 @@ def model_row(catalog: Catalog, key: KeyRecord | None, name: str) -> bytes:
     return msgspec.json.encode(rows[name])
 
 
+def names_for(catalog: Catalog, key: KeyRecord | None, operation: Operation) -> list[str]:
+    """The names that this key may ask for an operation, routes first."""
+    return [name for name, row in _rows(catalog, key).items() if operation in row["polyroute"]["operations"]]
+
+
 def _rows(catalog: Catalog, key: KeyRecord | None) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for route in catalog.routes.values():

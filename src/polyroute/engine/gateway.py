@@ -42,7 +42,7 @@ class Gateway:
         self.runtime = runtime
         self.admission = admission
         self.breakers = breakers
-        self._transport = transport
+        self.transport = transport
         self._ledger = ledger
         self._prices = prices
         self._ready = ready
@@ -65,7 +65,7 @@ class Gateway:
             settlement.planned(plan, choice.model_id)
             timeouts = _patience(choice.timeouts, call)
             execution = Execution(
-                conversation, plan, runtime, settlement, self._transport, self.breakers,
+                conversation, plan, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=loop.time() + timeouts.total, retries=choice.retries,
                 render_error=lambda error: render_stream_error(call, error),
             )  # fmt: skip
