@@ -54,11 +54,20 @@ def test_a_chat_completion(sandbox: SimulatedProviders, gateway: GatewayProcess,
     assert float(raw.headers["x-polyroute-cost-usd"]) == pytest.approx(entry["cost_usd"])
 
 
-@pytest.mark.parametrize("asked_usage", [True, False], ids=["usage-asked", "usage-not-asked"])
+@pytest.mark.parametrize(
+    ("options", "asked_usage"),
+    [
+        ({}, False),
+        ({"stream_options": {"include_usage": True}}, True),
+        ({"stream_options": {"include_usage": False}}, False),
+        ({"stream_options": {}}, False),
+        ({"extra_body": {"stream_options": None}}, False),
+    ],
+    ids=["silent", "asked", "declined", "empty", "null"],
+)
 def test_a_streamed_chat_completion(
-    sandbox: SimulatedProviders, gateway: GatewayProcess, sdk: openai.OpenAI, asked_usage: bool
+    sandbox: SimulatedProviders, gateway: GatewayProcess, sdk: openai.OpenAI, options: Any, asked_usage: bool
 ) -> None:
-    options: Any = {"stream_options": {"include_usage": True}} if asked_usage else {}
     raw = sdk.chat.completions.with_raw_response.create(model="small", messages=HELLO, stream=True, **options)
     chunks = list(raw.parse())
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
