@@ -243,7 +243,15 @@ def test_no_bytes_crash_the_parser(noise: bytes, at: int) -> None:
         CODEC.parse_response(noise)
 
 
-@given(st.sampled_from(["item", "delta", "response", "annotation", "output_index"]), strategies.json_values())
+objects = st.dictionaries(
+    st.sampled_from(
+        ["type", "id", "name", "call_id", "summary", "content", "text", "arguments", "status", "error", "output"]
+    ),
+    strategies.json_values() | st.sampled_from(["message", "reasoning", "function_call", "completed"]),
+)
+
+
+@given(st.sampled_from(["item", "delta", "response", "annotation", "output_index"]), strategies.json_values() | objects)
 @settings(max_examples=200, deadline=None)
 def test_no_event_crashes_the_parser(name: str, value: Any) -> None:
     kinds = ("output_item.added", "output_item.done", "output_text.delta", "reasoning_summary_text.delta", "completed")
