@@ -40,7 +40,7 @@ FINISHES = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
     ),
     st.none() | strategies.json_objects(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_unfolding_folds_back(answer: ChatResponse, fields: dict[str, object] | None) -> None:
     extra = {} if fields is None else {"openai_chat": fields}
     full = ChatResponse(
