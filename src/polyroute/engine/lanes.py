@@ -201,7 +201,7 @@ class TranslateLane:
         """A reader that translates."""
         seen = Observation()
         if not self._call.stream:
-            return WholeTranslator(self._upstream, self._caller, self._request, seen)
+            return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
         if content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI:
             return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
         return StreamTranslator(self._upstream.parser(), _renderer(self._caller, self._request, self._call), seen)
@@ -212,8 +212,12 @@ class TranslateLane:
 
 
 def _renderer(caller: ChatCodec, request: ChatRequest, call: Call) -> EventRenderer:
-    # The id begins with its milliseconds since the epoch: see envelope.new_request_id.
-    return caller.renderer(request, call.id.removeprefix("req_"), int(call.id[4:15], 16) // 1000)
+    return caller.renderer(request, call.id.removeprefix("req_"), _created(call))
+
+
+def _created(call: Call) -> int:
+    """Seconds since the epoch: a call's id begins with its milliseconds (see envelope.new_request_id)."""
+    return int(call.id[4:15], 16) // 1000
 
 
 class WholeObserver:
@@ -244,9 +248,11 @@ class WholeObserver:
 class WholeTranslator:
     """A whole answer of one dialect becomes one of another: the fold of its events."""
 
-    def __init__(self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, seen: Observation) -> None:
+    def __init__(
+        self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, call: Call, seen: Observation
+    ) -> None:
         self.seen = seen
-        self._upstream, self._caller, self._request = upstream, caller, request
+        self._upstream, self._caller, self._request, self._call = upstream, caller, request, call
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -258,7 +264,12 @@ class WholeTranslator:
         """The answer in the caller's dialect."""
         events = self._upstream.parse_response(b"".join(self._parts))
         _note_whole(events, self.seen)
-        return self._caller.render_response(fold(events), self._request)
+        response = fold(events)
+        if response.created is None or response.id is None:  # Cohere and Gemini tell no time, Ollama no id
+            response = msgspec.structs.replace(
+                response, created=response.created or _created(self._call), id=response.id or self._call.id[4:]
+            )
+        return self._caller.render_response(response, self._request)
 
 
 def _note_whole(events: list[AnyEvent], seen: Observation) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from polyroute.storage.rows import ATTEMPT_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
+from polyroute.storage.totals import TOTALS_KEY, TOTALS_SUMS
 from polyroute.storage.values import timestamp_text, timestamp_value
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _BUSY_SECONDS = 10.0
 _USED_COLUMNS = {
     "requests": REQUEST_COLUMNS,
     "attempts": ATTEMPT_COLUMNS,
+    "attempt_totals": TOTALS_KEY + TOTALS_SUMS,
     "ai_models": MODEL_COLUMNS,
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),

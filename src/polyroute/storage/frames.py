@@ -1,7 +1,7 @@
 """How records lie in a journal file, and how to read a file whose writer was killed.
 
 A file is MAGIC, then frames: marker, length of the payload, its CRC-32 (both 32 bits, little endian), the payload. The
-marker lets a reader find the next whole frame behind a damaged one.
+marker lets a reader find the next whole frame behind a damaged one. Zeros fill the file where nothing was written yet.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from polyroute.types.records import RequestRecord
 MAGIC = b"PRJOURN1"
 MARKER = b"\xf5PR\xfa"  # 0xf5 and 0xfa appear in no UTF-8 text
 HEADER = Struct("<4sII")
+
+_LAST_COPIED = 16
+"""A copy that was broken off left at least so many bytes of its end zero: no processor copies fewer at a time."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(RequestRecord)
@@ -89,9 +92,10 @@ def salvage(data: bytes) -> Salvage:
             offset = end
             continue
         following = _next_frame(data, offset + 1)
-        if following == len(data) and _is_torn(data, offset):
-            found.torn = len(data) - offset
-        else:
+        written = len(data[offset:following].rstrip(b"\0"))
+        if written and following == len(data) and _is_torn(data, offset):
+            found.torn = written
+        elif written:
             found.damaged += 1
         offset = following
     return found
@@ -103,7 +107,7 @@ def _whole_frame(data: bytes, offset: int) -> int | None:
         return None
     marker, length, checksum = HEADER.unpack_from(data, offset)
     end: int = offset + HEADER.size + length
-    if marker != MARKER or end > len(data) or crc32(data[offset + HEADER.size : end]) != checksum:
+    if marker != MARKER or not length or end > len(data) or crc32(data[offset + HEADER.size : end]) != checksum:
         return None
     return end
 
@@ -118,9 +122,10 @@ def _next_frame(data: bytes, start: int) -> int:
 
 
 def _is_torn(data: bytes, offset: int) -> bool:
-    """Whether the rest looks like the beginning of one frame, cut off."""
-    rest = len(data) - offset
-    if rest < HEADER.size:
-        return data[offset : offset + len(MARKER)] == MARKER[:rest]
+    """Whether the rest looks like one frame that was copied in part: cut off by the end of the file, or by zeros."""
+    written = data[offset:].rstrip(b"\0")
+    if len(written) < HEADER.size:
+        return MARKER.startswith(written[: len(MARKER)])
     marker, length, _ = HEADER.unpack_from(data, offset)
-    return bool(marker == MARKER and HEADER.size + length > rest)
+    end = offset + HEADER.size + length
+    return bool(marker == MARKER and (end > len(data) or not any(data[end - _LAST_COPIED : end])))

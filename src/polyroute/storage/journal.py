@@ -1,13 +1,16 @@
 """The journal: settled requests on disk before the caller's last byte, and the queue that feeds the database.
 
-One write per record, by `os.write` to a file of one's own: what was appended survives a killed process. The database
-writer reads the same files from behind, so that nothing waits in memory however long the database is away. A file is
-locked while its process lives; an unlocked one was left behind and is replayed (`recovery`).
+A record is copied into a file of one's own that is mapped into memory: the page belongs to the file from then on, so what
+was appended survives a killed process, and no system call lets go of the interpreter on the way. The disk space is taken
+before the file is mapped; a full disk refuses a new file, not a record. The database writer reads the same files from
+behind, so that nothing waits in memory however long the database is away. A file is locked while its process lives; an
+unlocked one was left behind and is replayed (`recovery`).
 """
 
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import secrets
 import threading
@@ -22,22 +25,46 @@ from polyroute.types.records import RequestRecord
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".journal"
-SEGMENT_BYTES = 4 * 1024 * 1024
+SEGMENT_BYTES = 1024 * 1024
 _READ_BYTES = 256 * 1024
 
 
 class _Segment:
-    """One file. `size` and `appended` move with appends, `committed` and `done` with the database writer: bytes, records."""
+    """One file. `size` and `appended` move with appends, `committed` and `done` with the database writer: bytes, records.
 
-    __slots__ = ("appended", "committed", "descriptor", "done", "path", "size")
+    Behind `size` the file is zero.
+    """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    __slots__ = ("appended", "capacity", "committed", "data", "descriptor", "done", "path", "size")
+
+    def __init__(self, path: Path, descriptor: int, capacity: int) -> None:
+        """Raises OSError when the disk has no room for `capacity` bytes."""
+        os.posix_fallocate(descriptor, 0, capacity)
         self.path = path
         self.descriptor = descriptor
+        self.capacity = capacity
+        self.data = mmap.mmap(descriptor, capacity)
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is in it yet."""
+        self.data[: len(MAGIC)] = MAGIC
         self.size = len(MAGIC)
         self.committed = len(MAGIC)
         self.appended = 0
         self.done = 0
+
+    def wipe(self) -> None:
+        """Make it as new."""
+        start = len(MAGIC)
+        self.data[start : self.size] = bytes(self.size - start)
+        self.begin()
+
+    def close(self) -> None:
+        """Let go of the file, with no more in it than was appended."""
+        self.data.close()
+        os.ftruncate(self.descriptor, self.size)
+        os.close(self.descriptor)
 
 
 class Batch:
@@ -66,12 +93,13 @@ class Journal:
         self._buffer = bytearray()
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        self._segments: deque[_Segment] = deque([self._open_segment()])
+        self._segments: deque[_Segment] = deque([self._open_segment(segment_bytes)])
         self._active = self._segments[0]
+        self._spare: _Segment | None = None
 
     @property
     def size(self) -> int:
-        """Bytes on disk that the database does not have yet."""
+        """Bytes of records that the database does not have yet."""
         return sum(segment.size - segment.committed for segment in tuple(self._segments))
 
     def append(self, record: RequestRecord) -> None:
@@ -81,14 +109,13 @@ class Journal:
                 encode_frame(record, self._buffer)
             except (UnicodeEncodeError, OverflowError, ValueError):
                 encode_frame(clean(record), self._buffer)
-            active = self._active
-            if active.size >= self._segment_bytes:
-                active = self._rotate()
-            frame = self._buffer
-            written = os.write(active.descriptor, frame)
-            if written != len(frame):
-                self._finish_write(active, bytes(frame), written)
-            active.size += len(frame)
+            active, frame = self._active, self._buffer
+            end = active.size + len(frame)
+            if end > active.capacity:
+                active = self._rotate(len(frame))
+                end = active.size + len(frame)
+            active.data[active.size : end] = frame
+            active.size = end  # last: the reader takes what lies before it
             active.appended += 1
             self.appended += 1
 
@@ -102,9 +129,10 @@ class Journal:
         available = segment.size - segment.committed
         if available == 0:
             return None
-        data = os.pread(segment.descriptor, min(available, _READ_BYTES), segment.committed)
+        start = segment.committed
+        data = segment.data[start : start + min(available, _READ_BYTES)]
         if len(data) >= HEADER.size and frame_size(data) > len(data):
-            data = os.pread(segment.descriptor, frame_size(data), segment.committed)
+            data = segment.data[start : start + frame_size(data)]
         records, taken = read_frames(data, limit)
         if not records:
             raise ValueError(f"{segment.path.name} is damaged at byte {segment.committed}")
@@ -123,60 +151,64 @@ class Journal:
         """Give up on the oldest file, which turned out to be damaged: keep it for people, and go on behind it."""
         with self._lock:
             if self._segments[0] is self._active:
-                self._rotate()
+                self._rotate(0)
             segment = self._segments.popleft()
             self.committed += segment.appended - segment.done
         kept = segment.path.with_suffix(SUFFIX + ".corrupt")
         segment.path.rename(kept)
-        os.close(segment.descriptor)
+        segment.close()
         return kept
 
     def close(self) -> None:
         """Close the files, removing those that the database has all of. The others are replayed by the next start."""
         with self._lock:
+            if self._spare is not None:
+                self._segments.append(self._spare)
+                self._spare = None
             while self._segments:
                 segment = self._segments.popleft()
                 if segment.committed == segment.size:
                     segment.path.unlink(missing_ok=True)
-                os.close(segment.descriptor)
+                segment.close()
 
-    def _rotate(self) -> _Segment:
-        segment = self._open_segment()
+    def _rotate(self, needed: int) -> _Segment:
+        """Begin a file with room for a frame of `needed` bytes."""
+        segment, self._spare = self._spare, None
+        if segment is None or segment.size + needed > segment.capacity:
+            self._spare = segment
+            segment = self._open_segment(max(self._segment_bytes, len(MAGIC) + needed))
         self._segments.append(segment)
         self._active = segment
         return segment
 
-    def _open_segment(self) -> _Segment:
+    def _open_segment(self, capacity: int) -> _Segment:
         while True:
             self._sequence += 1
             path = self.folder / f"{self._writer}-{self._sequence:06}{SUFFIX}"
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            # A start beside us may have taken the file for an orphan between its creation and our lock.
-            if try_lock(descriptor) and os.fstat(descriptor).st_nlink == 1:
-                os.write(descriptor, MAGIC)
-                return _Segment(path, descriptor)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                # A start beside us may have taken the file for an orphan between its creation and our lock.
+                if try_lock(descriptor) and os.fstat(descriptor).st_nlink == 1:
+                    return _Segment(path, descriptor, capacity)
+            except OSError:
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+                raise
             os.close(descriptor)
-
-    def _finish_write(self, segment: _Segment, frame: bytes, written: int) -> None:
-        """Write the rest of a frame that went in by halves, or take the half back: a torn frame in the middle of a file
-        would hide what follows."""
-        try:
-            while written < len(frame):
-                written += os.write(segment.descriptor, frame[written:])
-        except OSError:
-            os.ftruncate(segment.descriptor, segment.size)
-            raise
 
     def _drop_finished(self) -> None:
         while len(self._segments) > 1 and self._segments[0].committed == self._segments[0].size:
             segment = self._segments.popleft()
-            segment.path.unlink(missing_ok=True)
-            os.close(segment.descriptor)
+            if self._spare is None and segment.capacity == self._segment_bytes:
+                segment.wipe()
+                self._spare = segment
+            else:
+                segment.path.unlink(missing_ok=True)
+                segment.close()
 
     def _rewind(self) -> None:
         """Everything is in the database: start the file anew, so that a start after a crash has nothing to replay."""
         with self._lock:
             active = self._active
             if active.committed == active.size:
-                os.ftruncate(active.descriptor, len(MAGIC))
-                active.size = active.committed = len(MAGIC)
+                active.wipe()

@@ -1,7 +1,8 @@
-"""A settled request as database rows, and the statements that write them.
+"""Settled requests as database rows, and the statements that write them.
 
 Rows go in by many at a time in one statement: the driver then releases the interpreter once for a block, not once for a
-row, which is what keeps the event loop's thread undisturbed.
+row, which is what keeps the event loop's thread undisturbed. A statement names only the columns that some row of its block
+fills: most columns of a request belong to other operations than its own, and their NULLs would cost half of the writing.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ MODEL_COLUMNS = ("id", "name", "provider", "operation")
 KEY_COLUMNS = ("id", "name", "digest", "prefix", "created_at", "routes", "user_id", "revoked_at", "operator")
 """The columns of `keys`: the fields of KeyRecord."""
 
-BLOCKS = (64, 8, 1)
+BLOCK = 64
+"""Most rows to a statement."""
+
+_SIZES = (BLOCK, 8, 1)
 """Rows to a statement, largest first; few sizes, so that the driver's cache of prepared statements serves them."""
+_MOST_SHAPES = 24
+"""Sets of columns that have statements of their own; what comes after is written with all columns."""
 
 _CREATED_AT = REQUEST_COLUMNS.index("created_at")
 _COST = REQUEST_COLUMNS.index("cost_usd")
@@ -46,28 +52,47 @@ _STARTED_AT = ATTEMPT_COLUMNS.index("started_at")
 _ATTEMPT_COST = ATTEMPT_COLUMNS.index("cost_usd")
 
 _json = msgspec.json.Encoder()
+_values = msgspec.structs.astuple
+
+Columns = list[Sequence[Any]]
+"""Rows by column: the values of each column, in the order of the rows."""
 
 
-def request_row(record: RequestRecord, timestamp: Callable[[float], Any]) -> list[Any]:
-    """The values of REQUEST_COLUMNS. An empty list or mapping is NULL."""
-    row = list(msgspec.structs.astuple(record)[:-1])
-    row[_CREATED_AT] = timestamp(record.created_at)
-    if record.cost_usd is not None:
-        row[_COST] = money_text(record.cost_usd)
+def request_columns(records: Sequence[RequestRecord], timestamp: Callable[[float], Any]) -> Columns:
+    """The values of REQUEST_COLUMNS for some requests, at least one. An empty list or mapping is NULL."""
+    columns: Columns = list(zip(*map(_values, records), strict=True))
+    del columns[-1]  # the attempts
+    columns[_CREATED_AT] = [timestamp(moment) for moment in columns[_CREATED_AT]]
+    columns[_COST] = _money(columns[_COST])
     for index in _JSON_COLUMNS:
-        row[index] = _json.encode(row[index]).decode() if row[index] else None
-    return row
+        columns[index] = [_json.encode(value).decode() if value else None for value in columns[index]]
+    return columns
 
 
-def attempt_row(record: RequestRecord, attempt: AttemptRecord, timestamp: Callable[[float], Any]) -> list[Any]:
-    """The values of ATTEMPT_COLUMNS. The attempt that served carries the request's cost unless it has one of its own."""
-    row = [record.id, record.operation, record.simulated, *msgspec.structs.astuple(attempt)]
-    row[_STARTED_AT] = timestamp(attempt.started_at)
-    cost = attempt.cost_usd
-    if cost is None and attempt.outcome == "served":
-        cost = record.cost_usd
-    row[_ATTEMPT_COST] = None if cost is None else money_text(cost)
-    return row
+def attempt_columns(records: Sequence[RequestRecord], timestamp: Callable[[float], Any]) -> Columns:
+    """The values of ATTEMPT_COLUMNS for the attempts of some requests; no column when there are none."""
+    rows = [
+        (record.id, record.operation, record.simulated, *_values(attempt))
+        for record in records
+        for attempt in record.attempts
+    ]
+    if not rows:
+        return []
+    columns: Columns = list(zip(*rows, strict=True))
+    columns[_STARTED_AT] = [timestamp(moment) for moment in columns[_STARTED_AT]]
+    columns[_ATTEMPT_COST] = _money([cost_of(record, attempt) for record in records for attempt in record.attempts])
+    return columns
+
+
+def cost_of(record: RequestRecord, attempt: AttemptRecord) -> Decimal | None:
+    """What an attempt cost: the one that served carries the request's cost unless it has one of its own."""
+    if attempt.cost_usd is None and attempt.outcome == "served":
+        return record.cost_usd
+    return attempt.cost_usd
+
+
+def _money(amounts: Sequence[Decimal | None]) -> Sequence[str | None]:
+    return [None if amount is None else money_text(amount) for amount in amounts]
 
 
 def model_row(record: RequestRecord) -> tuple[str, str, str, str] | None:
@@ -79,30 +104,46 @@ def model_row(record: RequestRecord) -> tuple[str, str, str, str] | None:
 
 
 class Inserts:
-    """The statements that insert into one table, by block size; a row whose key is there already is left alone."""
+    """Inserts rows into one table; a row whose key is there already is left alone."""
 
-    def __init__(self, driver: Driver, table: str, columns: Sequence[str]) -> None:
-        marks = f"({','.join('?' * len(columns))})"
+    def __init__(self, driver: Driver, table: str, names: Sequence[str]) -> None:
         self._driver = driver
-        self._statements = [
-            (
-                size,
-                driver.sql(
-                    f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join([marks] * size)} ON CONFLICT DO NOTHING"  # noqa: S608 - names of our own
-                ),
-            )
-            for size in BLOCKS
-        ]
+        self._table = table
+        self._names = names
+        self._all = tuple(range(len(names)))
+        self._statements: dict[tuple[int, ...], dict[int, str]] = {}
 
-    def run(self, rows: Sequence[Sequence[Any]]) -> int:
+    def run(self, columns: Columns) -> int:
         """Insert all rows; how many were new."""
+        if not columns:
+            return 0
+        count = len(columns[0])
+        used = tuple([at for at, values in enumerate(columns) if values[0] is not None or values.count(None) != count])
+        if used not in self._statements:
+            used = self._add(used)
+        statements, width = self._statements[used], len(used)
+        values = list(chain.from_iterable(zip(*[columns[at] for at in used], strict=True)))
         new = done = 0
-        for size, statement in self._statements:
-            while len(rows) - done >= size:
-                block = rows[done : done + size]
-                new += self._driver.execute(statement, list(chain.from_iterable(block))).rowcount
+        for size, statement in statements.items():
+            while count - done >= size:
+                block = values if size == count else values[done * width : (done + size) * width]
+                new += self._driver.execute(statement, block).rowcount
                 done += size
         return new
+
+    def _add(self, used: tuple[int, ...]) -> tuple[int, ...]:
+        """Make the statements for a set of columns, or for all when there are many sets already; the set that it was."""
+        if len(self._statements) >= _MOST_SHAPES:
+            used = self._all
+        names = ",".join(self._names[at] for at in used)
+        marks = f"({','.join('?' * len(used))})"
+        self._statements[used] = {
+            size: self._driver.sql(
+                f"INSERT INTO {self._table} ({names}) VALUES {','.join([marks] * size)} ON CONFLICT DO NOTHING"  # noqa: S608 - names of our own
+            )
+            for size in _SIZES
+        }
+        return used
 
 
 _LARGEST_INTEGER = 2**63 - 1

@@ -134,10 +134,8 @@ requests = sa.Table(
     sa.Column("tags", sa.JSON, doc="{name: value}"),
     sa.Column("input_text", sa.Text),
     sa.Column("output_text", sa.Text),
+    # Each index costs every request; figures by provider come from attempt_totals instead.
     sa.Index(None, "created_at"),
-    sa.Index(None, "key_id", "created_at"),
-    sa.Index(None, "model_id", "actual_provider"),
-    sa.Index(None, "actual_provider", "status"),
 )
 
 attempts = sa.Table(
@@ -161,18 +159,24 @@ attempts = sa.Table(
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("cost_usd", Money, doc="for the attempt that served: the request's"),
     sa.Column("upstream_request_id", sa.Text),
-    # Everything that the providers' statistics need, so that they read the index and not the rows.
-    sa.Index(
-        "ix_attempts_statistics",
-        "operation",
-        "provider",
-        "outcome",
-        "error_kind",
-        "simulated",
-        "duration_ms",
-        "cost_usd",
-    ),
     sqlite_with_rowid=False,
+)
+
+# Sums over `attempts`, kept by the ledger's writer in the transaction that inserts them, so that figures over any number
+# of requests are read from a few rows.
+attempt_totals = sa.Table(
+    "attempt_totals",
+    metadata,
+    sa.Column("day", sa.Text, primary_key=True, comment="of the start, UTC: 2026-11-20"),
+    sa.Column("operation", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("error_kind", sa.Text, primary_key=True, comment="empty when there was none"),
+    sa.Column("simulated", sa.Boolean, primary_key=True),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("priced", sa.BigInteger, nullable=False, comment="attempts whose cost is known"),
+    sa.Column("cost_usd", Money, nullable=False, comment="of the priced ones"),
+    sa.Column("duration_ms", sa.Double, nullable=False),
 )
 
 keys = sa.Table(

@@ -8,6 +8,7 @@ import msgspec
 
 from polyroute.ports import ProviderStats
 from polyroute.storage.database import Database, Driver
+from polyroute.storage.values import MONEY_SCALE
 from polyroute.types.errors import ERROR_TABLE
 from polyroute.types.operations import CATEGORY_OF, Category
 
@@ -69,20 +70,17 @@ def _stats(category: Category, provider: str, tally: _Tally) -> ProviderStats:
         requests=tally.successes + tally.failures,
         successes=tally.successes,
         failures=tally.failures,
-        total_cost=None if nothing_known else tally.cost,
+        total_cost=None if nothing_known else round(tally.cost, MONEY_SCALE),
         unpriced=tally.unpriced,
         avg_time=tally.duration / tally.successes if tally.successes else None,
     )
 
 
-_SELECT = """
-SELECT operation, provider, outcome, error_kind, COUNT(*), SUM(cost_usd), COUNT(cost_usd), SUM(duration_ms)
-FROM attempts {where} GROUP BY operation, provider, outcome, error_kind
-"""
-
-
 def _query(driver: Driver, simulated: bool) -> tuple[str, list[bool]]:
-    """Answered from ix_attempts_statistics alone, in its order."""
-    if simulated:
-        return _SELECT.format(where=""), []
-    return driver.sql(_SELECT.format(where="WHERE simulated = ?")), [False]
+    """Answered from the running totals, whose rows are a few for each day."""
+    text = (
+        "SELECT operation, provider, outcome, error_kind, SUM(attempts), SUM(cost_usd), SUM(priced), SUM(duration_ms) "  # noqa: S608 - no value in it
+        f"FROM attempt_totals {'' if simulated else 'WHERE simulated = ? '}"
+        "GROUP BY operation, provider, outcome, error_kind"
+    )
+    return driver.sql(text), [] if simulated else [False]

@@ -11,20 +11,25 @@ from polyroute.storage.database import Database, Driver
 from polyroute.storage.frames import MAGIC, encode_frame
 from polyroute.storage.rows import (
     ATTEMPT_COLUMNS,
+    BLOCK,
     MODEL_COLUMNS,
     REQUEST_COLUMNS,
     Inserts,
-    attempt_row,
+    attempt_columns,
     clean,
     model_row,
-    request_row,
+    request_columns,
 )
+from polyroute.storage.totals import UPSERT, Totals
 from polyroute.types.records import RequestRecord
 
 logger = logging.getLogger(__name__)
 
 _REFUSED = (ValueError, TypeError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)
-_CHUNK = 64
+
+
+class _KnownError(Exception):
+    """Some request of a block is in the database already."""
 
 
 class RowWriter:
@@ -36,6 +41,7 @@ class RowWriter:
         self._requests = Inserts(self._driver, "requests", REQUEST_COLUMNS)
         self._attempts = Inserts(self._driver, "attempts", ATTEMPT_COLUMNS)
         self._models = Inserts(self._driver, "ai_models", MODEL_COLUMNS)
+        self._upsert = self._driver.sql(UPSERT)
         self._known_models: set[str] = set()
 
     def write(self, records: Sequence[RequestRecord]) -> int:
@@ -45,7 +51,9 @@ class RowWriter:
         database are raised, and nothing was written.
         """
         try:
-            return self._write(records)
+            return self._write(records, BLOCK)
+        except _KnownError:
+            return self._write_one_by_one(records)
         except Exception as error:
             if not _is_refusal(error):
                 raise
@@ -55,35 +63,55 @@ class RowWriter:
         """Close the connection."""
         self._driver.close()
 
-    def _write(self, records: Sequence[RequestRecord]) -> int:
+    def _write_one_by_one(self, records: Sequence[RequestRecord]) -> int:
+        """As `write`, for records of which the database has some: those are not counted a second time."""
+        try:
+            return self._write(records, 1)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+        return sum(self._write_alone(record) for record in records)
+
+    def _write(self, records: Sequence[RequestRecord], step: int) -> int:
+        """Write all in one transaction, `step` at a time; a small step also keeps this thread from holding the interpreter
+        for long. Raises _KnownError, unless the step is 1, when one of them is not new."""
         timestamp = self._driver.timestamp
         new_models: set[str] = set()
         added = 0
+        totals = Totals()
         with self._driver.transaction():
-            # In chunks, so that this thread never holds the interpreter for long.
-            for start in range(0, len(records), _CHUNK):
-                chunk = records[start : start + _CHUNK]
-                added += self._requests.run([request_row(record, timestamp) for record in chunk])
-                self._attempts.run(
-                    [attempt_row(record, attempt, timestamp) for record in chunk for attempt in record.attempts]
-                )
-                unseen = {record.model_id: record for record in chunk if record.model_id not in self._known_models}
-                rows = [row for record in unseen.values() if (row := model_row(record)) is not None]
-                if rows:
-                    self._models.run(sorted(rows))  # one order for all workers: no deadlock
-                    new_models.update(row[0] for row in rows)
+            for start in range(0, len(records), step):
+                chunk = records[start : start + step]
+                new = self._requests.run(request_columns(chunk, timestamp))
+                if new != len(chunk):
+                    if step > 1:
+                        raise _KnownError
+                    continue
+                added += new
+                self._attempts.run(attempt_columns(chunk, timestamp))
+                totals.add(chunk)
+                new_models |= self._add_models(chunk)
+            for row in totals.rows():
+                self._driver.execute(self._upsert, row)
         self._known_models |= new_models
         return added
 
+    def _add_models(self, records: Sequence[RequestRecord]) -> set[str]:
+        unseen = {record.model_id: record for record in records if record.model_id not in self._known_models}
+        rows = [row for record in unseen.values() if (row := model_row(record)) is not None]
+        if rows:
+            self._models.run(list(zip(*rows, strict=True)))
+        return {row[0] for row in rows}
+
     def _write_alone(self, record: RequestRecord) -> int:
         try:
-            return self._write([record])
+            return self._write([record], 1)
         except Exception as error:
             if not _is_refusal(error):
                 raise
         record = clean(record)
         try:
-            return self._write([record])
+            return self._write([record], 1)
         except Exception as error:
             if not _is_refusal(error):
                 raise

@@ -14,6 +14,7 @@ from polyroute.storage.database import Database, open_database
 from polyroute.storage.frames import MAGIC, encode_frame, salvage
 from polyroute.storage.journal import Journal
 from polyroute.storage.recovery import recover
+from polyroute.types.records import RequestRecord
 from support.ledger_records import settled
 
 
@@ -156,25 +157,72 @@ def test_a_record_larger_than_the_read_buffer_is_read(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_write_that_fails_half_way_leaves_the_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Journal(tmp_path)
-    journal.append(settled("req_1"))
-    real, calls = os.write, []
+def test_a_full_disk_refuses_records_and_harms_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path, segment_bytes=1000)
+    taken = []
 
-    def half_then_full(descriptor: int, data: bytes) -> int:
-        calls.append(len(data))
-        if len(calls) == 1:
-            return real(descriptor, bytes(data)[:10])
+    def full(descriptor: int, offset: int, length: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", half_then_full)
+        patch.setattr(os, "posix_fallocate", full)
+        while journal.size < 1000 - 2 * len(frame("req_0")):
+            taken.append(f"req_{len(taken)}")
+            journal.append(settled(taken[-1]))
         with pytest.raises(OSError, match="No space"):
-            journal.append(settled("req_2"))
-    journal.append(settled("req_3"))
-    batch = journal.read(10)
-    assert batch is not None
-    assert [record.id for record in batch.records] == ["req_1", "req_3"]
+            journal.append(settled("req_refused", input_text="x" * 1000))
+    assert len(list(tmp_path.iterdir())) == 1
+    journal.append(settled("req_after"))
+    seen: list[str] = []
+    while batch := journal.read(10):
+        seen += [record.id for record in batch.records]
+        journal.commit(batch)
+    assert seen == [*taken, "req_after"]
+    assert taken
+    journal.close()
+
+
+def test_files_that_were_used_before_show_nothing_of_it(tmp_path: Path, database: Database) -> None:
+    journal = Journal(tmp_path / "journal", segment_bytes=1000)
+    for number in range(52):
+        journal.append(settled(f"req_{number}", input_text="x" * (number * 7 % 300)))
+        batch = journal.read(10)
+        if number % 3 and batch is not None:
+            journal.commit(batch)
+    left = [record.id for record in pending(journal)]
+    assert recover_copy(tmp_path, database) == left
+    assert 0 < len(left) < 5
+
+
+def pending(journal: Journal) -> list[RequestRecord]:
+    batch = journal.read(1000)
+    return [] if batch is None else batch.records
+
+
+def recover_copy(tmp_path: Path, database: Database) -> list[str]:
+    """What a start finds after the process of the journal in `tmp_path / "journal"` was killed at this moment."""
+    for path in (tmp_path / "journal").iterdir():
+        left_behind(tmp_path / "copy", path.read_bytes(), path.stem)
+    found = recover(tmp_path / "copy", database)
+    assert (found.torn, found.kept_aside) == (0, ())
+    return ids_in(database)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_copy_that_a_kill_broke_off_is_torn_and_not_damage(data: st.DataObject) -> None:
+    last = frame("req_2")
+    copied = data.draw(st.integers(1, len(last) - 17))
+    found = salvage(MAGIC + frame("req_1") + last[:copied] + bytes(2000))
+    assert [record.id for record in found.records] == ["req_1"]
+    assert (found.torn > 0, found.damaged) == (True, 0)
+
+
+def test_a_killed_process_leaves_what_it_appended_in_the_file(tmp_path: Path, database: Database) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.append(settled("req_1"))
+    journal.append(settled("req_2"))
+    assert recover_copy(tmp_path, database) == ["req_1", "req_2"]
     journal.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from polyroute.ports import ProviderStats
 from polyroute.storage.database import Database, open_database
-from polyroute.storage.stats import LedgerStats, _query
+from polyroute.storage.stats import LedgerStats
 from polyroute.storage.writer import RowWriter
 from polyroute.types.errors import ErrorKind
 from polyroute.types.records import RequestRecord
@@ -103,9 +103,38 @@ def test_simulated_attempts_are_left_out_unless_asked_for(database: Database) ->
     assert stats(database, settled("b", simulated=True), simulated=True)["TEXT", "aimlapi"].requests == 2
 
 
-def test_the_statistics_are_answered_from_the_index(database: Database) -> None:
+def test_the_statistics_read_the_totals_and_not_the_rows(database: Database) -> None:
+    stats(database, settled("a"), settled("b", cost_usd=None, attempts=[failed(1, "openai", ErrorKind.TIMEOUT)]))
+    before = LedgerStats(database).provider_stats()
     driver = database.connect()
-    text, parameters = _query(driver, False)
-    plan = " ".join(row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", parameters).fetchall())
+    driver.execute("DELETE FROM attempts")
     driver.close()
-    assert "USING COVERING INDEX ix_attempts_statistics" in plan
+    assert LedgerStats(database).provider_stats() == before != []
+
+
+def test_a_request_that_is_written_twice_counts_once(database: Database) -> None:
+    first = stats(database, *[settled(f"req_{number}") for number in range(70)])["TEXT", "aimlapi"]
+    again = stats(database, *[settled(f"req_{number}") for number in range(60, 80)])["TEXT", "aimlapi"]
+    assert (first.requests, again.requests) == (70, 80)
+    assert again.total_cost == pytest.approx(80 * 0.0000198)
+    driver = database.connect()
+    assert driver.execute("SELECT COUNT(*) FROM attempts").fetchone() == (80,)
+    driver.close()
+
+
+def test_totals_agree_with_the_attempts_that_they_count(database: Database) -> None:
+    stats(
+        database,
+        settled("a", created_at=1_790_000_000.0, attempts=[attempt(started_at=1_789_999_999.0), attempt(2, "piapi")]),
+        settled("b", attempts=[attempt(started_at=1_790_100_000.0, cost_usd=Decimal("0.1"))]),
+        settled("c", attempts=[attempt(started_at=1_790_100_001.0, cost_usd=Decimal("0.2"))]),
+    )
+    driver = database.connect()
+    columns = "day, provider, SUM(attempts), SUM(priced), SUM(cost_usd), SUM(duration_ms)"
+    summed = driver.execute(f"SELECT {columns} FROM attempt_totals GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+    columns = "date(started_at), provider, COUNT(*), COUNT(cost_usd), SUM(cost_usd), SUM(duration_ms)"
+    counted = driver.execute(f"SELECT {columns} FROM attempts GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+    driver.close()
+    assert [row[:4] for row in summed] == [row[:4] for row in counted]
+    assert [row[4:] for row in summed] == [pytest.approx(row[4:]) for row in counted]
+    assert len(summed) == 3

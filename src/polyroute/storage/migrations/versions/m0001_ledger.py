@@ -74,9 +74,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
     )
     op.create_index("ix_requests_created_at", "requests", ["created_at"])
-    op.create_index("ix_requests_key_id_created_at", "requests", ["key_id", "created_at"])
-    op.create_index("ix_requests_model_id_actual_provider", "requests", ["model_id", "actual_provider"])
-    op.create_index("ix_requests_actual_provider_status", "requests", ["actual_provider", "status"])
     op.create_table(
         "attempts",
         sa.Column("request_id", sa.Text, nullable=False),
@@ -103,10 +100,21 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_attempts_statistics",
-        "attempts",
-        ["operation", "provider", "outcome", "error_kind", "simulated", "duration_ms", "cost_usd"],
+    op.create_table(
+        "attempt_totals",
+        sa.Column("day", sa.Text, nullable=False),
+        sa.Column("operation", sa.Text, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("error_kind", sa.Text, nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("attempts", sa.BigInteger, nullable=False),
+        sa.Column("priced", sa.BigInteger, nullable=False),
+        sa.Column("cost_usd", money, nullable=False),
+        sa.Column("duration_ms", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint(
+            "day", "operation", "provider", "outcome", "error_kind", "simulated", name="pk_attempt_totals"
+        ),
     )
     op.create_table(
         "keys",
@@ -133,5 +141,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove everything, the ledger included."""
-    for table in ("revisions", "keys", "attempts", "requests", "ai_models"):
+    for table in ("revisions", "keys", "attempt_totals", "attempts", "requests", "ai_models"):
         op.drop_table(table)
