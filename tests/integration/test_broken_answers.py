@@ -24,7 +24,9 @@ def test_a_stream_that_breaks_off_ends_with_an_error_and_never_with_a_clean_fini
     sandbox: SimulatedProviders, gateway: GatewayProcess, client: httpx.Client, name: str
 ) -> None:
     fault, kind = BREAKS[name]
-    sandbox.set("openai", faults=[fault], tokens_per_second=25)  # or all came at once, and the caller had seen nothing yet
+    sandbox.set(
+        "openai", faults=[fault], tokens_per_second=25
+    )  # or all came at once, and the caller had seen nothing yet
 
     answer = STREAM.send(client, "hasty")
 
@@ -53,7 +55,11 @@ def test_speech_that_breaks_off_closes_the_connection_in_mid_body(
     sandbox: SimulatedProviders, gateway: GatewayProcess, client: httpx.Client
 ) -> None:
     sandbox.break_down("openai", "cut", after_tokens=1)
-    body = {"model": "speech-route", "input": "A sentence that is long enough for several pieces. " * 20, "voice": "alloy"}
+    body = {
+        "model": "speech-route",
+        "input": "A sentence that is long enough for several pieces. " * 20,
+        "voice": "alloy",
+    }
     received = b""
     with client.stream("POST", SPEECH.path, json=body) as answer:
         assert answer.status_code == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from support.asks import ASKS, CHAT, STREAM, Ask
+from support.asks import ASKS, Ask
 from support.faults import ALL_DOWN, FAULTS, AllDown, FaultCase
 from support.gateway_process import GatewayProcess
 from support.simulated_providers import SimulatedProviders

@@ -10,9 +10,10 @@ import msgspec
 
 from support.simulated_providers import SimulatedProviders
 
-WAV = b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data" + bytes(
-    range(256)
-) * 8
+WAV = (
+    b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data"
+    + bytes(range(256)) * 8
+)
 """A quarter of a second of noise."""
 
 
@@ -71,5 +72,8 @@ def text_of(body: bytes) -> str:
     """What a streamed chat completion says."""
     chunks = [event for event in events(body) if event != "[DONE]"]
     return "".join(
-        choice["delta"].get("content") or "" for chunk in chunks for choice in chunk.get("choices", ()) if "delta" in choice
+        choice["delta"].get("content") or ""
+        for chunk in chunks
+        for choice in chunk.get("choices", ())
+        if "delta" in choice
     )

@@ -63,7 +63,13 @@ class ScriptedProvider:
 
 def whole(body: bytes, *headers: str, status: str = "200 OK", media_type: str = "application/json") -> bytes:
     """The script of a whole answer."""
-    lines = (f"HTTP/1.1 {status}", f"content-type: {media_type}", f"content-length: {len(body)}", "connection: close", *headers)
+    lines = (
+        f"HTTP/1.1 {status}",
+        f"content-type: {media_type}",
+        f"content-length: {len(body)}",
+        "connection: close",
+        *headers,
+    )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

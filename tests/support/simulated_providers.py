@@ -84,9 +84,7 @@ class SimulatedProviders:
     def await_abort(self, provider: str, *, within: float = 10.0) -> None:
         """Until a request there was given up by its client, and nothing is open any more."""
         eventually(
-            lambda: (
-                self.counters(provider)["aborted_by_client"] == 1 and self.counters(provider)["open_streams"] == 0
-            ),
+            lambda: self.counters(provider)["aborted_by_client"] == 1 and self.counters(provider)["open_streams"] == 0,
             within=within,
         )
 

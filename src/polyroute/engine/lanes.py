@@ -10,6 +10,7 @@ import msgspec
 from polyroute.catalog.model import Persona
 from polyroute.dialects import media
 from polyroute.dialects.fold import fold, unfold
+from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver, observe_chat
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
@@ -38,6 +39,8 @@ EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
 """Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
+_SIGNED = frozenset({Dialect.ANTHROPIC_MESSAGES, Dialect.GEMINI})
+"""Dialects whose signatures carry the state of other dialects for callers (see dialects.foreign_state)."""
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -81,8 +84,11 @@ class Conversation:
 def open_lane(
     conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None
 ) -> Lane:
-    """The lane for one attempt: relay where the endpoint speaks the caller's dialect and no persona has to be put in."""
-    if endpoint.dialect is conversation.call.dialect and conversation.persona is None:
+    """The lane for one attempt: relay where the endpoint speaks the caller's dialect, unless a persona has to be put in or
+    the conversation brings state that another dialect's provider issued."""
+    call = conversation.call
+    foreign = call.dialect in _SIGNED and isinstance(call.body, bytes) and holds_packed_state(call.body)
+    if endpoint.dialect is call.dialect and conversation.persona is None and not foreign:
         return RelayLane(conversation, adapter, endpoint, target, credential)
     return TranslateLane(conversation, adapter, endpoint, target, credential)
 
@@ -185,7 +191,8 @@ class TranslateLane:
         self._check_dropped(target)
         self.request = adapter.request(
             endpoint, target, credential,
-            body=msgspec.json.encode(fields), content_type=JSON, stream=call.stream, forward=[],
+            body=msgspec.json.encode(fields), content_type=JSON, stream=call.stream,
+            forward=call.forward if endpoint.dialect is call.dialect else [],
         )  # fmt: skip
 
     def _check_dropped(self, target: Target) -> None:

@@ -168,13 +168,13 @@ def without_raw(answer: ChatResponse) -> ChatResponse:
 
 
 @given(responses)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_whole_answers_are_read_back(answer: ChatResponse) -> None:
     assert without_raw(fold(CODEC.parse_response(CODEC.render_response(answer, REQUEST)))) == answer
 
 
 @given(responses, st.integers(1, 300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_streamed_answers_are_read_back_at_any_split(answer: ChatResponse, size: int) -> None:
     renderer = CODEC.renderer(REQUEST, answer.id or "", answer.created or 0)
     body = b"".join(renderer.feed(event) for event in unfold(answer)) + renderer.close()
@@ -182,7 +182,7 @@ def test_streamed_answers_are_read_back_at_any_split(answer: ChatResponse, size:
 
 
 @given(st.binary(max_size=80), st.integers(0, 400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_no_bytes_crash_the_parser(noise: bytes, at: int) -> None:
     body = chunks({"content": "a"}, call(0, "i", "f", "{}"))
     with suppress(AttemptFailed):
@@ -200,7 +200,7 @@ def test_no_bytes_crash_the_parser(noise: bytes, at: int) -> None:
         max_size=4,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_no_delta_crashes_the_parser(delta: dict[str, Any]) -> None:
     with suppress(AttemptFailed):
         read_stream(chunks(delta))

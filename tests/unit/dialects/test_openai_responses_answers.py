@@ -219,13 +219,13 @@ def without_state(answer: ChatResponse) -> ChatResponse:
 
 
 @given(responses)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_whole_answers_are_read_back(answer: ChatResponse) -> None:
     assert without_state(fold(CODEC.parse_response(CODEC.render_response(answer, REQUEST)))) == answer
 
 
 @given(responses, st.integers(1, 600))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_streamed_answers_are_read_back_at_any_split(answer: ChatResponse, size: int) -> None:
     renderer = CODEC.renderer(REQUEST, answer.id or "", answer.created or 0)
     body = b"".join(renderer.feed(event) for event in unfold(answer)) + renderer.close()
@@ -233,7 +233,7 @@ def test_streamed_answers_are_read_back_at_any_split(answer: ChatResponse, size:
 
 
 @given(st.binary(max_size=80), st.integers(0, 3000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_bytes_crash_the_parser(noise: bytes, at: int) -> None:
     answer = ChatResponse(id="r", model="m", choices=(Choice(parts=(TextPart(text="a"),), finish=Finish("stop")),))
     body = rendered_stream(unfold(answer))
@@ -243,8 +243,16 @@ def test_no_bytes_crash_the_parser(noise: bytes, at: int) -> None:
         CODEC.parse_response(noise)
 
 
-@given(st.sampled_from(["item", "delta", "response", "annotation", "output_index"]), strategies.json_values())
-@settings(max_examples=200, deadline=None)
+objects = st.dictionaries(
+    st.sampled_from(
+        ["type", "id", "name", "call_id", "summary", "content", "text", "arguments", "status", "error", "output"]
+    ),
+    strategies.json_values() | st.sampled_from(["message", "reasoning", "function_call", "completed"]),
+)
+
+
+@given(st.sampled_from(["item", "delta", "response", "annotation", "output_index"]), strategies.json_values() | objects)
+@settings(max_examples=120, deadline=None)
 def test_no_event_crashes_the_parser(name: str, value: Any) -> None:
     kinds = ("output_item.added", "output_item.done", "output_text.delta", "reasoning_summary_text.delta", "completed")
     for kind in kinds:

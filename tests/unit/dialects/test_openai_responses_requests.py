@@ -105,7 +105,7 @@ fields = {
         fields=fields,
     )
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_is_rendered_is_read_back(asked: ChatRequest) -> None:
     """Nothing that Responses can say is lost on the way out and in again."""
     assert (
@@ -177,7 +177,7 @@ items = st.dictionaries(st.sampled_from(["type", "role", "content", "output"]), 
 
 
 @given(st.lists(strategies.json_values() | items, max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_input_crashes_the_reader(found: list[Any]) -> None:
     body = {"model": "m", "input": found, "tools": found, "text": {"format": found}, "include": found}
     with suppress(PolyrouteError):

@@ -48,6 +48,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (OPENAI, chat("m", USER, CALLED), "did not have response messages: call_1"),
     (OPENAI, chat("m", stream_options={"include_usage": True}), "only allowed when 'stream' is enabled"),
     (OPENAI, chat("m", tool_choice="required"), "only allowed when 'tools' are specified"),
+    ("/together/v1/chat/completions", chat("m", polyroute={"policy": "cheapest"}), "Unrecognized request argument"),
     (OPENAI, chat("m", n=0), "integer_below_min_value"),
     (
         OPENAI,
