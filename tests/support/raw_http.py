@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -24,10 +25,8 @@ class RawAnswer(msgspec.Struct, frozen=True):
 def exchange(address: tuple[str, int], request: bytes) -> RawAnswer:
     """Send bytes on a new connection and read one answer; status 0 where the server only hung up."""
     with socket.create_connection(address, timeout=10) as connection:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered already
             connection.sendall(request)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has answered already
         received = b""
         while b"\r\n\r\n" not in received:
             piece = _receive(connection)
@@ -55,5 +54,11 @@ def _receive(connection: socket.socket) -> bytes:
 
 def post(path: str, body: bytes, *headers: str, content_type: str = "application/json") -> bytes:
     """The bytes of a POST."""
-    lines = (f"POST {path} HTTP/1.1", "host: gateway", f"content-type: {content_type}", f"content-length: {len(body)}", *headers)
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "host: gateway",
+        f"content-type: {content_type}",
+        f"content-length: {len(body)}",
+        *headers,
+    )
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
