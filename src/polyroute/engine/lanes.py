@@ -122,10 +122,8 @@ class RelayLane:
         if endpoint.dialect is not Dialect.GEMINI:  # which names its model in the URL
             fields["model"] = target.model
         if self._call.stream and endpoint.dialect is Dialect.OPENAI_CHAT:
-            options = given.get("stream_options")
-            if options is None or b'"include_usage"' not in bytes(options):
-                fields["stream_options"] = _with_usage(options)
-                self._withhold_usage = True
+            fields["stream_options"], asked = _with_usage(given.get("stream_options"))
+            self._withhold_usage = not asked
         fields, self.dropped = adapter.adjust(endpoint, fields)
         return msgspec.json.encode(fields)
 
@@ -154,16 +152,19 @@ class RelayLane:
         return upstream
 
 
-def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | dict[str, Any]:
-    """Stream options with the usage chunk switched on and everything else kept."""
-    if options is None:
-        return _INCLUDE_USAGE
-    decoded = msgspec.json.decode(options)
+def _with_usage(given: msgspec.Raw | None) -> tuple[msgspec.Raw | dict[str, Any], bool]:
+    """Stream options with the usage chunk switched on and everything else kept, and whether the caller asked for it."""
+    try:
+        decoded = None if given is None else msgspec.json.decode(given)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'stream_options': {error}", param="stream_options") from error
     if decoded is None:
-        return _INCLUDE_USAGE
+        return _INCLUDE_USAGE, False
     if not isinstance(decoded, dict):
         raise PolyrouteError(ErrorKind.INVALID_REQUEST, "'stream_options' must be an object.", param="stream_options")
-    return {**decoded, "include_usage": True}
+    if given is not None and decoded.get("include_usage") is True:
+        return given, True
+    return {**decoded, "include_usage": True}, False
 
 
 class TranslateLane:
