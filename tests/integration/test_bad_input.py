@@ -95,7 +95,9 @@ def test_every_json_path_refuses_alike(sandbox: SimulatedProviders, gateway: Gat
     assert sandbox.seen() == []
 
 
-def test_an_unknown_model_is_answered_with_the_nearest_names(sandbox: SimulatedProviders, gateway: GatewayProcess) -> None:
+def test_an_unknown_model_is_answered_with_the_nearest_names(
+    sandbox: SimulatedProviders, gateway: GatewayProcess
+) -> None:
     for model, near in (("smal", "small"), ("opnai/gpt-4o", "openai/gpt-4o"), ("chat-rout", "chat-route")):
         answer = send(gateway, CHAT_PATH, json.dumps({"model": model, "messages": []}).encode())
         assert answer.status == 404
@@ -126,7 +128,10 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_bytes(
     block = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     by_bytes = exchange(gateway.address, head + block * 66)
     assert by_bytes.status in (413, 0)  # it may hang up on a caller who goes on talking
-    form = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n" % TRANSCRIPTION.path.encode()
+    form = (
+        b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+        % TRANSCRIPTION.path.encode()
+    )
     by_form = exchange(gateway.address, form + b"content-length: 99999999999\r\n\r\n")
     assert by_form.status == 413
     assert sandbox.seen() == []
@@ -175,7 +180,9 @@ def test_of_a_doubled_key_the_one_that_was_routed_on_goes_upstream(
     assert (seen["body"]["model"], seen["body"]["user"]) == ("second", "b")
 
 
-def test_unknown_fields_big_numbers_and_odd_text_pass_as_they_were_written(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_unknown_fields_big_numbers_and_odd_text_pass_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     odd = (
         b'"n_\xc3\xa9":123456789012345678901234567890,"pi":3.14159265358979323846264338327950288,"e":1E400,'
         b'"text":"\\ud83d\\ude00 \\u2028 \\u0000 \xf0\x9f\x98\x80","bytes":"\xff\xfe","deep":' + b"[" * 200 + b"]" * 200
@@ -253,7 +260,9 @@ def test_a_wrong_method(sandbox: SimulatedProviders, client: httpx.Client, metho
     assert sandbox.seen() == []
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/nothing", "/v2/chat/completions", "/v1/chat/completions/", "/%00", "/../x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/", "/v1/nothing", "/v2/chat/completions", "/v1/chat/completions/", "/%00", "/../x"]
+)
 def test_an_unknown_path(sandbox: SimulatedProviders, gateway: GatewayProcess, path: str) -> None:
     for method in ("GET", "POST"):
         request = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}"

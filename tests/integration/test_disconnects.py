@@ -24,7 +24,9 @@ ALLOWED = AT_ONCE + 0.4
 def asked(gateway: GatewayProcess, ask: Ask, model: str) -> Iterator[socket.socket]:
     """A connection on which a JSON request has been sent."""
     body = json.dumps({"model": model, **ask.body}).encode()
-    head = f"POST {ask.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {ask.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
     with socket.create_connection(gateway.address, timeout=10) as connection:
         connection.sendall(head.encode() + body)
         yield connection
@@ -120,7 +122,9 @@ def test_leaving_in_the_middle_of_speech(sandbox: SimulatedProviders, gateway: G
     assert (entry["status"], entry["actual_provider"]) == ("CANCELLED", "openai")
 
 
-def test_leaving_after_the_last_token_is_a_completed_request(sandbox: SimulatedProviders, gateway: GatewayProcess) -> None:
+def test_leaving_after_the_last_token_is_a_completed_request(
+    sandbox: SimulatedProviders, gateway: GatewayProcess
+) -> None:
     with asked(gateway, STREAM, "openai/leaving-late") as connection:
         received = read_until(connection, b"data: [DONE]\n\n")
     request_id = received.partition(b"x-polyroute-request-id: ")[2].partition(b"\r\n")[0].decode()
@@ -144,7 +148,9 @@ def test_leaving_before_the_request_is_complete_asks_nobody(
     assert gateway.sql("SELECT id FROM requests WHERE requested_model = 'openai/never'") == []
 
 
-def test_one_caller_of_many_leaves_and_the_others_are_served(sandbox: SimulatedProviders, gateway: GatewayProcess) -> None:
+def test_one_caller_of_many_leaves_and_the_others_are_served(
+    sandbox: SimulatedProviders, gateway: GatewayProcess
+) -> None:
     sandbox.set("openai", tokens_per_second=200)
     with asked(gateway, STREAM, "openai/staying") as staying:
         with asked(gateway, STREAM, "openai/going") as going:

@@ -76,7 +76,11 @@ def test_a_key_opens_its_routes_and_no_others(sandbox: SimulatedProviders, guard
         assert (entry["key_id"], entry["user_id"], entry["status"]) == (key_id, "u1", "COMPLETED")
     asked = sandbox.counters("openai")["requests"]
     with httpx.Client(base_url=guarded.url, headers=bearer(key), timeout=20, trust_env=False) as client:
-        for refused in (EMBED.send(client, "vectors"), CHAT.send(client, "openai/gpt-4o-mini"), STREAM.send(client, "gpt-4o-mini")):
+        for refused in (
+            EMBED.send(client, "vectors"),
+            CHAT.send(client, "openai/gpt-4o-mini"),
+            STREAM.send(client, "gpt-4o-mini"),
+        ):
             assert refused.status_code in (403, 404)
         forbidden = EMBED.send(client, "vectors")
         listed = [model["id"] for model in client.get("/v1/models").json()["data"]]
@@ -93,7 +97,13 @@ def test_a_key_opens_its_routes_and_no_others(sandbox: SimulatedProviders, guard
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, bearer("pr-unknown"), {"authorization": "Bearer"}, {"authorization": "Basic pr-unknown"}, {"x-api-key": "x" * 5000}],
+    [
+        {},
+        bearer("pr-unknown"),
+        {"authorization": "Bearer"},
+        {"authorization": "Basic pr-unknown"},
+        {"x-api-key": "x" * 5000},
+    ],
     ids=["none", "unknown", "empty", "basic", "long"],
 )
 def test_without_a_known_key_nothing_is_done(
@@ -121,7 +131,9 @@ def test_a_refusal_of_a_known_key_is_one_row_with_its_id(sandbox: SimulatedProvi
         broken = client.post("/v1/chat/completions", content=b"{broken")
         unknown = CHAT.send(client, "nobody")
         nameless = client.post("/v1/embeddings", json={"input": "x"})
-        no_form = client.post(TRANSCRIPTION.path, content=b"x", headers={"content-type": "multipart/form-data; boundary=b"})
+        no_form = client.post(
+            TRANSCRIPTION.path, content=b"x", headers={"content-type": "multipart/form-data; boundary=b"}
+        )
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: 99999999999\r\n\r\n"
     large = exchange(guarded.address, head.encode())
     refusals = [(answer.status_code, answer.json()["error"]) for answer in (broken, unknown, nameless, no_form)]
@@ -182,9 +194,7 @@ def test_both_workers_serve(sandbox: SimulatedProviders, guarded: GatewayProcess
     answers = [ask_alone(guarded, bearer(key)) for _ in range(20)]
     ids = {answer.headers["x-polyroute-request-id"] for answer in answers}
     assert len(ids) == 20
-    eventually(
-        lambda: {row["id"] for row in guarded.sql("SELECT id FROM requests WHERE key_id = ?", key_id)} == ids
-    )
+    eventually(lambda: {row["id"] for row in guarded.sql("SELECT id FROM requests WHERE key_id = ?", key_id)} == ids)
 
 
 def test_the_key_itself_is_nowhere(guarded: GatewayProcess) -> None:

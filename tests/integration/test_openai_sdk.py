@@ -46,7 +46,10 @@ def test_a_chat_completion(sandbox: SimulatedProviders, gateway: GatewayProcess,
     assert answer.choices[0].finish_reason == "stop"
     assert answer.usage is not None
     entry = gateway.entry(raw.headers["x-polyroute-request-id"])
-    assert (entry["input_tokens"], entry["output_tokens"]) == (answer.usage.prompt_tokens, answer.usage.completion_tokens)
+    assert (entry["input_tokens"], entry["output_tokens"]) == (
+        answer.usage.prompt_tokens,
+        answer.usage.completion_tokens,
+    )
     assert (entry["route"], entry["actual_model"], entry["stream"]) == ("small", "gpt-4o-mini", 0)
     # gpt-4o-mini's price is known: the cost is in the row, with the tables that it was worked out from, and in the header.
     assert entry["cost_usd"] > 0

@@ -55,5 +55,11 @@ def _receive(connection: socket.socket) -> bytes:
 
 def post(path: str, body: bytes, *headers: str, content_type: str = "application/json") -> bytes:
     """The bytes of a POST."""
-    lines = (f"POST {path} HTTP/1.1", "host: gateway", f"content-type: {content_type}", f"content-length: {len(body)}", *headers)
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "host: gateway",
+        f"content-type: {content_type}",
+        f"content-length: {len(body)}",
+        *headers,
+    )
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
