@@ -152,6 +152,11 @@ def test_a_stream_is_its_final_response(recording: Recording) -> None:
     assert shown(streamed) == shown(whole)
 
 
+def _hosted(terminal: dict[str, Any]) -> int:
+    ours = ("message", "reasoning", "function_call", "custom_tool_call")
+    return sum(item["type"] not in ours for item in terminal["response"]["output"])
+
+
 def sdk_response(response: dict[str, Any]) -> Response:
     """The SDK's reading, without items of hosted tools: those are as the provider sent them, right or wrong."""
     ours = ("message", "reasoning", "function_call", "custom_tool_call")
@@ -170,6 +175,16 @@ def test_recorded_answers_are_rendered_as_the_sdk_reads_them(recording: Recordin
     assert [event["sequence_number"] for event in streamed] == list(range(len(streamed)))
     final = sdk_response(streamed[-1]["response"])
     assert final.output_text == texts
+    added, done = (
+        [
+            (e["output_index"], e["item"]["id"], e["item"]["type"])
+            for e in streamed
+            if e["type"] == f"response.output_item.{end}"
+        ]
+        for end in ("added", "done")
+    )
+    assert sorted(added) == sorted(done)  # an item never changes its identity
+    assert [place for place, _, _ in added] == list(range(len(final.output) + _hosted(streamed[-1])))
     assert "".join(e["delta"] for e in streamed if e["type"] == "response.output_text.delta") == texts
 
 
@@ -449,6 +464,17 @@ def test_the_request_is_echoed() -> None:
         assert found[name] == body[name]
     assert found["text"] == {"format": {"type": "text"}, "verbosity": "low"}
     assert found["parallel_tool_calls"] is False
+
+
+def test_encrypted_reasoning_that_was_streamed_under_another_id_is_restored() -> None:
+    fields = {"id": "rs_up", "encrypted_content": "gA", "summary": [{"type": "summary_text", "text": "hm"}]}
+    thought = ReasoningPart(text="hm", summary=True, state=ProviderState(Dialect.OPENAI_RESPONSES, fields))
+    answer = ChatResponse(
+        id="i", model="m", choices=(Choice(parts=(thought, TextPart(text="a")), finish=Finish("stop")),)
+    )
+    items = decoded(rendered_stream(unfold(answer)))[-1]["response"]["output"]
+    body = {"model": "m", "input": [{"role": "user", "content": "x"}, *items, {"role": "user", "content": "y"}]}
+    assert CODEC.parse_request(msgspec.json.encode(body)).messages[1].parts[0] == thought
 
 
 @pytest.mark.parametrize("streamed", [False, True])

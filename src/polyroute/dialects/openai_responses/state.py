@@ -53,13 +53,11 @@ def opaque(item: dict[str, Any]) -> ReasoningPart:
 
 
 def pack(part: ReasoningPart, shown: str) -> str | None:
-    """The `encrypted_content` that carries another dialect's state; the text goes along where the item shows another one."""
+    """The `encrypted_content` that carries another dialect's state, or that of an item which got another id here; the text
+    goes along where the item shows another one."""
     state = part.state
     if state is None:
         return None
-    if state.dialect is Dialect.OPENAI_RESPONSES:
-        encrypted = state.fields.get("encrypted_content")
-        return encrypted if isinstance(encrypted, str) else None
     record: dict[str, Any] = {"dialect": state.dialect.value, "state": state.fields}
     if part.text != shown:
         record["text"] = part.text
