@@ -153,9 +153,11 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_bytes(
         ),
         (
             "multipart/form-data; boundary=b",
-            b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ntranscription-route\r\n'
-            b'--b\r\nContent-Disposition: form-data; name="polyroute"\r\n\r\n{"polcy": 1}\r\n'
-            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+            (
+                b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ntranscription-route\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="polyroute"\r\n\r\n{"polcy": 1}\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+            ),
         ),
         ("text/plain", b"hello"),
         ("application/json", b"{}"),

@@ -43,7 +43,7 @@ def mine(provider: ScriptedProvider, **more: object) -> str:
 def test_every_byte_but_the_model_is_as_the_caller_wrote_it(tmp_path: Path) -> None:
     noise = random.Random(1).randbytes(300_000) + b"\r\n--" + BOUNDARY[:-1] + b"\r\n--not-the-boundary\r\n"
     before = (
-        part(b"language", b"vi") + part("prompt".encode(), "Xin chào".encode())
+        part(b"language", b"vi") + part(b"prompt", "Xin chào".encode())
         + part(b"timestamp_granularities[]", b"word") + part(b"timestamp_granularities[]", b"segment")
     )  # fmt: skip
     file = part(b"file", noise, b"Content-Type: audio/x-odd", b"X-Own: yes", filename="tiếng ü.wav".encode())

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from support.asks import CHAT, EMBED, IMAGE, SPEECH, STREAM, TRANSCRIPTION, Ask, text_of
+from support.command_line import run_here
 from support.eventually import eventually
 from support.gateway_process import GatewayProcess, run_polyroute
 from support.simulated_providers import SimulatedProviders
@@ -50,7 +51,7 @@ def test_credentials_in_the_environment_are_all_that_is_needed(sandbox: Simulate
 )  # fmt: skip
 def test_each_spelling_of_a_credential_turns_its_provider_on(tmp_path: Path, variable: str, provider: str) -> None:
     (tmp_path / ".env").write_text(f'# mine\nexport {variable}="sk-from-a-file"\n')
-    done = run_polyroute("explain", "text", "--json", folder=tmp_path)
+    done = run_here("explain", "text", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert priorities(done.stdout) == [provider]
     assert "sk-from-a-file" not in done.stdout + done.stderr
@@ -59,16 +60,16 @@ def test_each_spelling_of_a_credential_turns_its_provider_on(tmp_path: Path, var
 def test_the_built_in_order(tmp_path: Path) -> None:
     names = ("ANTHROPIC", "GROQ", "XAI", "OPENAI", "OPENROUTER", "PIAPI", "AIML", "DEEPSEEK")
     extra = {f"{name}_API_KEY": "sk-x" for name in names}
-    done = run_polyroute("explain", "text", "--json", folder=tmp_path, extra=extra)
+    done = run_here("explain", "text", "--json", folder=tmp_path, extra=extra)
     assert done.returncode == 0, done.stderr
     first = ["aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai"]
     found = priorities(done.stdout)
     assert found[:6] == first
     assert sorted(found[6:]) == ["deepseek", "groq"]
     (tmp_path / "polyroute.yaml").write_text("providers: {openai: {priority: 1}, aimlapi: {priority: 9}}\n")
-    swapped = run_polyroute("explain", "text", "--json", folder=tmp_path, extra=extra)
+    swapped = run_here("explain", "text", "--json", folder=tmp_path, extra=extra)
     assert priorities(swapped.stdout)[:6] == ["openai", "piapi", "openrouter", "anthropic", "xai", "aimlapi"]
-    image = run_polyroute("explain", "image", "--json", folder=tmp_path, extra=extra)
+    image = run_here("explain", "image", "--json", folder=tmp_path, extra=extra)
     assert priorities(image.stdout)[0] == "openai"
 
 
@@ -172,7 +173,7 @@ routes:
 """
     )
     for command in (["serve", "--port", "0"], ["doctor"], ["models"], ["explain", "text"], ["keys", "list"]):
-        done = run_polyroute(*command, folder=tmp_path)
+        done = (run_polyroute if command[0] == "serve" else run_here)(*command, folder=tmp_path)
         assert done.returncode == 2, command
         for word in ("port", "idle", "openrouter", "cheapest", "nobody"):
             assert word in done.stderr, (command, word)
