@@ -120,6 +120,23 @@ routes:
     eventually(lambda: servers(changing) == {"together"})
 
 
+def test_readiness_follows_the_configuration(sandbox: SimulatedProviders, tmp_path: Path) -> None:
+    with (
+        GatewayProcess(tmp_path, config(sandbox)) as gateway,
+        httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client,
+    ):
+        assert (client.get("/ready").status_code, client.get("/ready").json()) == (200, {"status": "ready"})
+        off = {"providers": {"openai": {"enabled": False}}, "routes": {"kept": {"targets": ["openai/gpt-4o"]}}}
+        gateway.config.write_text(json.dumps(off))
+        gateway.signal(signal.SIGHUP)
+        eventually(lambda: client.get("/ready").status_code == 503)
+        assert client.get("/ready").json() == {"status": "unavailable", "problems": ["no provider is on"]}
+        assert (client.get("/health").status_code, client.get("/health").json()) == (200, {"status": "ok"})
+        refused = CHAT.send(client, "kept")
+        assert refused.status_code == 502
+        assert "openai" in refused.json()["error"]["message"]
+
+
 def test_a_request_under_way_can_still_fall_over_to_a_provider_that_a_reload_removed(
     sandbox: SimulatedProviders, tmp_path: Path
 ) -> None:

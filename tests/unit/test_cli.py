@@ -100,6 +100,12 @@ def test_doctor_says_what_is_on_what_is_off_and_how_to_mend_it(folder: Path) -> 
     well = run_here("doctor", folder=folder)
     assert well.returncode == 0, well.stdout + well.stderr
     assert "No problems found" in well.stdout
+    (folder / "polyroute.yaml").write_text(
+        "providers: {openai: {api_key: sk-never-show, default_models: {chat: no-such-model}}}\n"
+    )
+    unpriced = run_here("doctor", folder=folder)
+    assert "openai/no-such-model" in unpriced.stdout
+    assert "NULL, not 0" in unpriced.stdout
     nothing = run_here("doctor", "--config", "/dev/null", folder=folder)
     assert nothing.returncode == 1
     assert "no provider is on" in nothing.stdout
