@@ -63,6 +63,7 @@ def test_a_provider_serves_what_its_row_says(
     assert answer.headers["x-polyroute-provider"] == provider
     assert answer.headers["x-polyroute-model"] == own_model
     assert answer.headers["x-polyroute-attempts"] == "1"
+    assert answer.headers["x-polyroute-simulated"] == "1"
     entry = rehearsal.entry(answer.headers["x-polyroute-request-id"])
     assert (entry["status"], entry["actual_provider"], entry["simulated"]) == ("COMPLETED", provider, 1)
     assert entry["usage_estimated"] == 0
