@@ -22,6 +22,7 @@ from polyroute.types.plans import Plan, Target
 
 _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
 _LARGEST_ERROR = 1 << 20
+_TIMER_STEP = 0.001  # seconds; uvloop's timers are rounded to it
 
 Renderer = Callable[[PolyrouteError], bytes | None]
 """How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
@@ -110,7 +111,7 @@ class Execution:
             )
             match step:
                 case SameTarget():
-                    await asyncio.sleep(step.after)
+                    await asyncio.sleep(step.after + _TIMER_STEP)  # not a hair before the breaker's rest is over
                 case NextCredential():
                     used += 1
                 case _:
