@@ -15,11 +15,11 @@ from polyroute.api.requests import ClientGone, Head, Receive, Scope, Send, read_
 from polyroute.api.responses import Continuation
 from polyroute.api.smallpaths import GEMINI_PREFIX, SmallPaths, dialect_of_small_path
 from polyroute.engine.answers import StreamAnswer
-from polyroute.engine.envelope import invalid, json_call, new_request_id, options_from_headers
+from polyroute.engine.envelope import invalid, json_call, new_request_id, read_options
 from polyroute.engine.forms import Form
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
-from polyroute.ports import NO_OPTIONS, Call, Headers, ResponseStore
+from polyroute.ports import Call, Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Dialect
 from polyroute.types.records import KeyRecord
@@ -214,7 +214,7 @@ def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: K
     return Call(
         id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model,
         stream=(form.get("stream") or "").lower() in ("true", "1"), body=b"", content_type=head.content_type,
-        options=options_from_headers(head.options) if head.options else NO_OPTIONS, key=key,
+        options=read_options(form.get("polyroute"), head.options), key=key,
         forward=head.forward or [],
     )  # fmt: skip
 
