@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
 
 from polyroute.api import vapi
 from polyroute.api.errors import error_headers, render_error
@@ -13,7 +12,7 @@ from polyroute.api.framing import ArrayFraming
 from polyroute.api.lifecycle import RUNNING
 from polyroute.api.requests import ClientGone, Head, Receive, Scope, Send, read_body, read_form, read_head
 from polyroute.api.responses import Continuation
-from polyroute.api.smallpaths import GEMINI_PREFIX, SmallPaths, dialect_of_small_path
+from polyroute.api.smallpaths import SmallPaths, dialect_of_small_path, gemini_call
 from polyroute.engine.answers import StreamAnswer
 from polyroute.engine.envelope import invalid, json_call, new_request_id, read_options
 from polyroute.engine.forms import Form
@@ -71,8 +70,10 @@ class FastLane:
             return
         path: str = scope["path"]
         dialect = INFERENCE.get(path)
-        if dialect is None and path.startswith(GEMINI_PREFIX) and not path.endswith(":countTokens"):
-            dialect = Dialect.GEMINI
+        if dialect is None:
+            asked = gemini_call(scope["method"], path)
+            if asked is not None and asked[1] != "countTokens":
+                dialect = Dialect.GEMINI
         if dialect is None:
             await self._small(scope, receive, send)
         elif scope["method"] == "POST":
@@ -149,7 +150,7 @@ class FastLane:
         model: str | None = None
         stream: bool | None = None
         if dialect is Dialect.GEMINI:
-            model, _, method = unquote(scope["path"].removeprefix(GEMINI_PREFIX)).rpartition(":")
+            model, method = gemini_call("POST", scope["path"]) or ("", "")
             if method not in ("generateContent", "streamGenerateContent"):
                 raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
             stream = method == "streamGenerateContent"
