@@ -29,10 +29,10 @@ from polyroute.settings import ConfigurationError, Settings, load_settings, watc
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
-from polyroute.storage.models import ModelRow, sync_models
+from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.responses import ResponseKeeper
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.records import label_id
 
 log = logging.getLogger("polyroute")
 
@@ -72,23 +72,6 @@ def _credentials(row: Provider) -> tuple[Credential, ...]:
     )
 
 
-def model_rows(catalog: Catalog) -> list[ModelRow]:
-    """The labels that callers use, for the ledger's `ai_models`; ids are stable over restarts."""
-    rows = []
-    for route in catalog.routes.values():
-        first = next(iter((*route.targets, *route.fallbacks)), None)
-        if first is not None:
-            rows.append(_label(route.name, first.provider, route.operation))
-    for provider in catalog.providers.values():
-        for operation, models in provider.models.items():
-            rows += [_label(f"{provider.name}/{model}", provider.name, operation) for model in models]
-    return rows
-
-
-def _label(name: str, provider: str, operation: str) -> ModelRow:
-    return ModelRow(id=label_id(operation, name), name=name, provider=provider, operation=operation)
-
-
 class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
@@ -100,7 +83,8 @@ class App:
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
-        self._prices = CatalogPrices()
+        self._prices = CatalogPrices(_price_snapshot(self._database))
+        self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
         self.gateway = Gateway(
@@ -120,16 +104,15 @@ class App:
         self._watcher: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog) -> Runtime:
-        rows = model_rows(catalog)
-        sync_models(self._database, rows)
-        return Runtime(catalog, live_providers(catalog), {row.name: row.id for row in rows})
+        sync_models(self._database, model_rows(catalog))
+        return Runtime(catalog, live_providers(catalog))
 
     def _problems(self) -> list[str]:
         return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
-        return FastLane(self.gateway, self._control, max_body=self.settings.server.max_body_mb << 20)
+        return FastLane(self.gateway, self._control, self._responses, max_body=self.settings.server.max_body_mb << 20)
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
@@ -167,6 +150,7 @@ class App:
         if self._keys is not None:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
+        self._responses.close()
         self._database.close()
 
     # ---------------------------------------------------------------- reload
@@ -199,6 +183,13 @@ class App:
 def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
     """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
     return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+
+
+def _price_snapshot(database: Database) -> Path:
+    """Where the condensed price table is kept, so that only the first start has to make it."""
+    return (
+        Path("polyroute.prices") if database.path is None else database.path.with_name(f"{database.path.name}.prices")
+    )
 
 
 def key_storage(settings: Settings) -> tuple[Database, bytes]:

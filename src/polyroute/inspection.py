@@ -56,7 +56,7 @@ def explain(catalog: Catalog, name: str) -> Plan:
 
     Raises PolyrouteError for a name that means nothing.
     """
-    runtime = Runtime(catalog, live_providers(catalog), {})
+    runtime = Runtime(catalog, live_providers(catalog))
     route = catalog.routes.get(name)
     operation = route.operation if route is not None else _operation_of(catalog, name)
     planner = runtime.choose(name, operation).planner

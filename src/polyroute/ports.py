@@ -303,6 +303,32 @@ class KeyStore(Protocol):
         """The key that was presented, if we issued it (revoked ones included)."""
 
 
+class KeptResponse(msgspec.Struct, frozen=True):
+    """An answer of the Responses API: `response` is the object as it was sent, `items` the JSON list of the whole
+    conversation up to and with it."""
+
+    id: str
+    response: bytes
+    items: bytes
+
+
+class ResponseStore(Protocol):
+    """Answers of the Responses API, by id and by the key that asked; blocking, called from worker threads."""
+
+    @property
+    def days(self) -> int:
+        """For how long they are kept; 0 means not at all."""
+
+    def get(self, identifier: str, key_id: str | None) -> KeptResponse | None:
+        """None when this key has none of that id."""
+
+    def keep(self, kept: KeptResponse, key_id: str | None) -> None:
+        """Keep one."""
+
+    def forget(self, identifier: str, key_id: str | None) -> bool:
+        """Delete one; False when there was none."""
+
+
 class PriceBook(Protocol):
     """Rate cards by target."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +11,30 @@ from polyroute.ports import Body, Headers, Timeouts, Transport, WireRequest, Wir
 from polyroute.types.errors import AttemptFailed, Failure
 
 PATIENCE = 5.0
+OK = b"HTTP/1.1 200 OK\r\n"
+SIZED = OK + b"Content-Length: 5\r\n\r\nhello"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
 JSON: Headers = [(b"content-type", b"application/json")]
+
+
+class Upload:
+    """A request body of `count` blocks that can be sent again."""
+
+    def __init__(self, block: bytes = b"x" * 65536, count: int = 40) -> None:
+        self._block = block
+        self._count = count
+        self.given = 0
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+        return len(self._block) * self._count
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes."""
+        for _ in range(self._count):
+            self.given += 1
+            yield self._block
 
 
 def soon(seconds: float = PATIENCE) -> float:

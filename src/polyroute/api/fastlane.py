@@ -7,16 +7,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
+from polyroute.api import vapi
 from polyroute.api.errors import error_headers, render_error
+from polyroute.api.framing import ArrayFraming
 from polyroute.api.lifecycle import RUNNING
-from polyroute.api.listing import model_list, model_row
 from polyroute.api.requests import ClientGone, Head, Receive, Scope, Send, read_body, read_form, read_head
+from polyroute.api.responses import Continuation
+from polyroute.api.smallpaths import GEMINI_PREFIX, SmallPaths, dialect_of_small_path
 from polyroute.engine.answers import StreamAnswer
 from polyroute.engine.envelope import invalid, json_call, new_request_id, options_from_headers
 from polyroute.engine.forms import Form
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
-from polyroute.ports import NO_OPTIONS, Call, Headers
+from polyroute.ports import NO_OPTIONS, Call, Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Dialect
 from polyroute.types.records import KeyRecord
@@ -37,22 +40,26 @@ INFERENCE: dict[str, Dialect] = {
     "/v1/audio/transcriptions": Dialect.OPENAI_TRANSCRIPTIONS,
     "/v1/audio/translations": Dialect.OPENAI_TRANSLATIONS,
     "/api/chat": Dialect.OLLAMA,
+    "/api/generate": Dialect.OLLAMA_GENERATE,
+    **dict.fromkeys(vapi.PATHS, Dialect.OPENAI_CHAT),
 }
-_GEMINI_PREFIX = "/v1beta/models/"
 _MULTIPART = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS})
 _FILE_FIELD = {
     Dialect.OPENAI_TRANSCRIPTIONS: ("file",),
     Dialect.OPENAI_TRANSLATIONS: ("file",),
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
 }
-_JSON: Headers = [(b"content-type", b"application/json")]
 
 
 class FastLane:
     """The ASGI application. `control` makes the control application, which is loaded when it is first asked for."""
 
-    def __init__(self, gateway: Gateway, control: Callable[[], Application], *, max_body: int) -> None:
+    def __init__(
+        self, gateway: Gateway, control: Callable[[], Application], responses: ResponseStore, *, max_body: int
+    ) -> None:
         self._gateway = gateway
+        self._responses = responses
+        self._small_paths = SmallPaths(gateway, responses, max_body=max_body)
         self._make_control = control
         self._control: Application | None = None
         self._max_body = max_body
@@ -64,20 +71,31 @@ class FastLane:
             return
         path: str = scope["path"]
         dialect = INFERENCE.get(path)
-        if dialect is not None and scope["method"] == "POST":
+        if dialect is None and path.startswith(GEMINI_PREFIX) and not path.endswith(":countTokens"):
+            dialect = Dialect.GEMINI
+        if dialect is None:
+            await self._small(scope, receive, send)
+        elif scope["method"] == "POST":
             await self._infer(scope, receive, send, dialect)
-        elif path.startswith(_GEMINI_PREFIX) and scope["method"] == "POST":
-            await self._infer(scope, receive, send, Dialect.GEMINI)
-        elif path in {"/health", "/ready"}:
-            await self._health(path, send)
-        elif path == "/v1/models" or path.startswith("/v1/models/"):
-            await self._models(scope, send)
-        elif dialect is not None:
-            await _send_error(
-                send, dialect, 405, invalid(f"{path} takes POST, not {scope['method']}."), new_request_id()
-            )
         else:
-            await self._other(scope, receive, send)
+            error = invalid(f"{path} takes POST, not {scope['method']}.")
+            await _send_error(send, dialect, 405, error, new_request_id())
+
+    async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A path that needs no provider, or else the control application's."""
+        request_id = new_request_id()
+        dialect = dialect_of_small_path(scope["path"])
+        try:
+            answer = await self._small_paths.answer(scope, receive, request_id)
+        except PolyrouteError as error:
+            await _send_error(send, dialect, error.status, error, request_id)
+        except ClientGone:
+            log.debug("request %s: the caller left", request_id)
+        else:
+            if answer is None:
+                await self._other(scope, receive, send)
+            else:
+                await _send_body(send, *answer)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._control is None:
@@ -103,7 +121,7 @@ class FastLane:
             else:
                 call = await self._json_call(scope, receive, head, dialect, request_id, key)
             called = True
-            await self._answer(Conversation(call, form), send)
+            await self._answer(Conversation(call, form), send, array=_wants_array(scope, call))
         except PolyrouteError as error:
             if not called:
                 self._gateway.refused(request_id, dialect, key, error)
@@ -131,47 +149,59 @@ class FastLane:
         model: str | None = None
         stream: bool | None = None
         if dialect is Dialect.GEMINI:
-            model, _, method = unquote(scope["path"].removeprefix(_GEMINI_PREFIX)).rpartition(":")
+            model, _, method = unquote(scope["path"].removeprefix(GEMINI_PREFIX)).rpartition(":")
             if method not in ("generateContent", "streamGenerateContent"):
                 raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
             stream = method == "streamGenerateContent"
         body = await read_body(receive, head, self._max_body)
-        return json_call(
+        call = json_call(
             body, dialect, request_id=request_id, key=key, option_headers=head.options, forward=head.forward,
             model=model, stream=stream,
         )  # fmt: skip
+        if scope["path"] in vapi.PATHS:
+            vapi.keep_openai_fields(call)
+        return call
 
-    async def _answer(self, conversation: Conversation, send: Send) -> None:
+    async def _answer(self, conversation: Conversation, send: Send, *, array: bool) -> None:
+        call = conversation.call
+        kept = Continuation(self._responses, call) if call.dialect is Dialect.OPENAI_RESPONSES else None
+        if kept is not None:
+            await kept.resume()
         answer = await self._gateway.answer(conversation)
         if not isinstance(answer, StreamAnswer):
-            answer.headers.append((b"content-length", b"%d" % len(answer.body)))
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-            await send({"type": "http.response.body", "body": answer.body})
+            if kept is not None:
+                kept.watch(answer.body)
+                await kept.keep()
+            body = _as_array(answer.headers, answer.body) if array else answer.body
+            await _send_body(send, answer.status, answer.headers, body)
             return
+        framing = ArrayFraming() if array else None
+        if framing is not None:
+            answer.headers[0] = (b"content-type", b"application/json")
         try:
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             while data := await answer.next():
+                if kept is not None:
+                    kept.watch(data)
+                if framing is not None:
+                    data = framing.feed(data)
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            if kept is not None:
+                await kept.keep()
+            await send({"type": "http.response.body", "body": framing.close() if framing is not None else b""})
         finally:
             answer.close()
 
-    # ---------------------------------------------------------------- the small paths
 
-    async def _health(self, path: str, send: Send) -> None:
-        status, body = self._gateway.health() if path == "/health" else self._gateway.readiness()
-        await _send_body(send, status, _JSON, body)
+def _wants_array(scope: Scope, call: Call) -> bool:
+    """Gemini callers get a JSON array unless they ask for events."""
+    return call.dialect is Dialect.GEMINI and call.stream and b"alt=sse" not in scope["query_string"]
 
-    async def _models(self, scope: Scope, send: Send) -> None:
-        try:
-            key = self._gateway.admission.admit(read_head(scope["headers"]).credential)
-            catalog = self._gateway.runtime.catalog
-            name = unquote(scope["path"].removeprefix("/v1/models").removeprefix("/"))
-            body = model_row(catalog, key, name) if name else model_list(catalog, key)
-        except PolyrouteError as error:
-            await _send_error(send, Dialect.OPENAI_CHAT, error.status, error, new_request_id())
-            return
-        await _send_body(send, 200, _JSON, body)
+
+def _as_array(headers: Headers, body: bytes) -> bytes:
+    headers[0] = (b"content-type", b"application/json")
+    framing = ArrayFraming()
+    return framing.feed(body) + framing.close()
 
 
 def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: KeyRecord | None) -> Call:

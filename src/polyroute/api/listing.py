@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Provider
+from polyroute.catalog.model import Catalog, Persona, Provider
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Operation
 from polyroute.types.records import KeyRecord
@@ -38,11 +38,16 @@ def model_row(catalog: Catalog, key: KeyRecord | None, name: str) -> bytes:
     return msgspec.json.encode(rows[name])
 
 
+def names_for(catalog: Catalog, key: KeyRecord | None, operation: Operation) -> list[str]:
+    """The names that this key may ask for an operation, routes first."""
+    return [name for name, row in _rows(catalog, key).items() if operation in row["polyroute"]["operations"]]
+
+
 def _rows(catalog: Catalog, key: KeyRecord | None) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for route in catalog.routes.values():
         targets = [str(target) for target in (*route.targets, *route.fallbacks)]
-        rows[route.name] = _row(route.name, "polyroute", [route.operation], targets=targets)
+        rows[route.name] = _row(route.name, "polyroute", [route.operation], targets=targets, persona=route.persona)
     for provider in catalog.providers.values():
         for model, operations in _models_of(provider).items():
             name = f"{provider.name}/{model}"
@@ -71,6 +76,7 @@ def _row(
     operations: list[Operation],
     *,
     targets: list[str] | None = None,
+    persona: Persona | None = None,
     provider: Provider | None = None,
 ) -> dict[str, Any]:
     checked = provider.checked if provider is not None else None
@@ -80,6 +86,10 @@ def _row(
     facts: dict[str, Any] = {"operations": sorted(operations)}
     if targets is not None:
         facts["targets"] = targets
+    if persona is not None:
+        facts["persona"] = {
+            key: value for key, value in msgspec.to_builtins(persona).items() if value not in (None, [])
+        }
     if provider is not None:
         facts |= {
             "kind": provider.kind,

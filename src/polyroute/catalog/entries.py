@@ -95,12 +95,19 @@ def shape_of(
     serves = entry.serves
     if serves is None:
         serves = tuple({OPERATION_OF[dialect].value: None for dialect in found.endpoints})[:1]
+    wanted = _with_moderation(serves)
     endpoints = tuple(
         Endpoint(dialect=dialect, path=tail)
         for dialect, tail in found.endpoints.items()
-        if OPERATION_OF[dialect].value in serves
+        if OPERATION_OF[dialect].value in wanted
     )
     return EntryShape(found.adapter, found.auth, ProviderKind.DIRECT, endpoints)
+
+
+def _with_moderation(serves: Iterable[str]) -> frozenset[str]:
+    """Moderation needs no saying: servers that embed in OpenAI's dialect have it beside, and a 404 costs nothing."""
+    named = frozenset(serves)
+    return named | {Operation.MODERATE.value} if Operation.EMBED.value in named else named
 
 
 class EntryReader:
@@ -144,7 +151,7 @@ class EntryReader:
                 message = f"{self.provider} does not serve {operation}"
                 index = self.entry.serves.index(operation)
                 self.problems.add((*self.path, "serves", index), message, given=operation, choices=offered)
-        return possible & frozenset(wanted)
+        return possible & {Operation(name) for name in _with_moderation(operation.value for operation in wanted)}
 
     def endpoints(self, *, quiet: bool = False) -> tuple[Endpoint, ...]:
         """The endpoints left by `serves` and `dialects`, in the order of `dialects`."""
@@ -159,7 +166,8 @@ class EntryReader:
             found = tuple(by_name[text] for text in self.entry.dialects if text in by_name)
         if self.entry.serves is None:
             return found
-        return tuple(endpoint for endpoint in found if OPERATION_OF[endpoint.dialect].value in self.entry.serves)
+        wanted = _with_moderation(self.entry.serves)
+        return tuple(endpoint for endpoint in found if OPERATION_OF[endpoint.dialect].value in wanted)
 
     def priority(self, own: dict[Operation, int], serves: frozenset[Operation]) -> dict[Operation, int]:
         """By operation; the entry may give one number, or numbers by operation or category."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from polyroute.catalog.model import Persona
+
 
 class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Quirks of one dialect as written in a file; see `catalog.model.Quirks`."""
@@ -59,6 +61,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: tuple[str, ...] = ()
     timeouts: dict[str, float] | None = None
     retries: int | None = None
+    persona: Persona | None = None
 
 
 class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,6 +69,22 @@ class SkippedProvider(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Persona(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers on a chat route: a system prompt put before the caller's own (or, with `refuse`, in place of any), and
+    parameters for callers who say none."""
+
+    system: str | None = None
+    caller_system: Literal["append", "refuse"] = "append"
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A name that callers use. `targets` are ordered as configured; `fallbacks` are tried after them, in order.
     `built_in` routes span every provider that serves the operation. `drops` are targets that were configured and cannot be
@@ -83,6 +99,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts | None = None
     retries: int | None = None
     drops: tuple[Drop, ...] = ()
+    persona: Persona | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 
 from polyroute.catalog.inputs import CatalogInput, RouteEntry
-from polyroute.catalog.model import Defaults, Policy, Provider, Route, SkippedProvider
+from polyroute.catalog.model import Defaults, Persona, Policy, Provider, Route, SkippedProvider
 from polyroute.catalog.problems import Problems, find_nearest
 from polyroute.types.operations import Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
@@ -134,8 +134,15 @@ class RouteReader:
             timeouts=None if entry.timeouts is None else msgspec.structs.replace(timeouts, **entry.timeouts),
             retries=entry.retries,
             drops=tuple(drops),
+            persona=self.persona(name, entry, operation),
         )
         return self.done[name]
+
+    def persona(self, name: str, entry: RouteEntry, operation: Operation) -> Persona | None:
+        """Its persona, which only a chat can have."""
+        if entry.persona is not None and operation is not Operation.CHAT:
+            self.problems.add(("routes", name, "persona"), f"a route for {operation} has no persona: only chat does")
+        return entry.persona
 
     def operation(self, name: str, entry: RouteEntry) -> Operation:
         """The one it names, else that of the built-in route in whose place it stands, else chat."""

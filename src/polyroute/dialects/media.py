@@ -13,39 +13,20 @@ from polyroute.types.operations import Dialect
 from polyroute.types.usage import Usage
 
 
-class _TokenDetails(msgspec.Struct):
-    text_tokens: int | None = None
-    image_tokens: int | None = None
-    audio_tokens: int | None = None
-
-
-class _MediaUsage(msgspec.Struct):
-    """OpenAI's usage objects of embeddings (prompt_tokens), images and transcriptions (input_tokens, or seconds)."""
-
-    prompt_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    seconds: float | None = None
-    cost: Decimal | None = None
-    input_token_details: _TokenDetails | None = None
-    input_tokens_details: _TokenDetails | None = None
-
-
 class _MediaAnswer(msgspec.Struct):
     """The fields of a media answer that we read; everything else passes."""
 
-    model: str | None = None
+    model: Any = None
     data: Any = None
+    images: Any = None
     results: Any = None
     text: Any = None
     duration: Any = None
-    usage: msgspec.Raw | None = None
+    usage: Any = None
     error: Any = None
 
 
-_ANSWER = msgspec.json.Decoder(_MediaAnswer, strict=False)
-_USAGE = msgspec.json.Decoder(_MediaUsage, strict=False)
-_ANY = msgspec.json.Decoder()
+_ANSWER = msgspec.json.Decoder(_MediaAnswer)
 
 
 def observe_json(dialect: Dialect, body: bytes, seen: Observation) -> None:
@@ -62,7 +43,7 @@ def observe_json(dialect: Dialect, body: bytes, seen: Observation) -> None:
     content = _content(dialect, answer)
     if not content and not (dialect in _SPEECH_TO_TEXT and content == ""):  # silence is transcribed as ""
         raise _bad("The provider gave an empty answer.", body)
-    seen.model = answer.model
+    seen.model = answer.model if isinstance(answer.model, str) else None
     seen.meaningful = seen.complete = True
     seen.usage = _usage(dialect, answer)
 
@@ -75,7 +56,7 @@ def _content(dialect: Dialect, answer: _MediaAnswer) -> Any:
         return answer.results
     if dialect in _SPEECH_TO_TEXT:
         return answer.text
-    return answer.data
+    return answer.data or answer.images
 
 
 def _bad(message: str, body: bytes) -> AttemptFailed:
@@ -83,32 +64,44 @@ def _bad(message: str, body: bytes) -> AttemptFailed:
     return AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message=message, detail=detail))
 
 
-def _usage(dialect: Dialect, answer: _MediaAnswer) -> Usage | None:
-    raw: dict[str, Any] | None = None
-    found = _MediaUsage()
-    if answer.usage is not None:
-        try:
-            decoded = _ANY.decode(answer.usage)
-            raw = decoded if isinstance(decoded, dict) else None
-            found = _USAGE.decode(answer.usage) if raw is not None else found
-        except (msgspec.MsgspecError, ValueError):
-            pass  # an odd usage object is no reason to refuse a good answer
-    details = found.input_token_details or found.input_tokens_details
-    audio = details.audio_tokens if details is not None else None
-    total = found.prompt_tokens if found.input_tokens is None else found.input_tokens
-    images = len(answer.data) if dialect in _IMAGES and isinstance(answer.data, list) else None
-    seconds = found.seconds
-    if seconds is None and dialect in _SPEECH_TO_TEXT:
-        seconds = _number(answer.duration)
-    if total is None and images is None and seconds is None:
-        return None
-    return Usage(
-        input=None if total is None else total - (audio or 0), audio_input=audio, output=found.output_tokens,
-        images=images, seconds=seconds, reported_cost_usd=found.cost, raw=raw,
-    )  # fmt: skip
-
-
 _IMAGES = (Dialect.OPENAI_IMAGES, Dialect.OPENAI_IMAGE_EDITS)
+_TICKS_PER_DOLLAR = 10**10  # xAI's cost_in_usd_ticks
+
+
+def _usage(dialect: Dialect, answer: _MediaAnswer) -> Usage | None:
+    """OpenAI's usage of embeddings (prompt_tokens), images and transcriptions (input_tokens, or seconds), read leniently:
+    an odd usage object is no reason to refuse a good answer."""
+    raw = answer.usage if isinstance(answer.usage, dict) else None
+    told = raw or {}
+    details = told.get("input_token_details") or told.get("input_tokens_details")
+    audio = _whole(details.get("audio_tokens")) if isinstance(details, dict) else None
+    total = _whole(told.get("input_tokens", told.get("prompt_tokens")))
+    made = answer.data or answer.images
+    images = len(made) if dialect in _IMAGES and isinstance(made, list) else None
+    seconds = None
+    if dialect in _SPEECH_TO_TEXT:
+        seconds = _number(told.get("seconds", answer.duration))
+    usage = Usage(
+        input=None if total is None else max(0, total - (audio or 0)), audio_input=audio,
+        output=_whole(told.get("output_tokens")), images=images, seconds=seconds,
+        reported_cost_usd=_reported_cost(told), raw=raw,
+    )  # fmt: skip
+    return None if usage == Usage() else usage
+
+
+def _reported_cost(told: dict[str, Any]) -> Decimal | None:
+    """What the provider says it charged, in USD: OpenRouter's number, Perplexity's object, xAI's ticks."""
+    cost = told.get("cost")
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
+    if isinstance(cost, int | float) and not isinstance(cost, bool):
+        return Decimal(str(cost))
+    ticks = _whole(told.get("cost_in_usd_ticks"))
+    return None if ticks is None else Decimal(ticks) / _TICKS_PER_DOLLAR
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _number(value: Any) -> float | None:

@@ -21,6 +21,10 @@ ALWAYS_STREAMED = frozenset({Dialect.OPENAI_SPEECH})
 """Dialects whose answer is handed on as it arrives although no field asks for it."""
 
 
+STREAMED_UNLESS_TOLD = frozenset({Dialect.OLLAMA, Dialect.OLLAMA_GENERATE})
+"""Dialects that stream when no field says otherwise."""
+
+
 def new_request_id() -> str:
     """An id that sorts by time: milliseconds since the epoch and 64 random bits."""
     return f"req_{time.time_ns() // 1_000_000:011x}{secrets.token_hex(8)}"
@@ -55,15 +59,16 @@ def read_string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
         raise invalid(f"'{name}' must be a string.", name) from error
 
 
-def read_flag(fields: dict[str, msgspec.Raw], name: str) -> bool:
-    """A yes/no field; absent and null mean no."""
+def read_flag(fields: dict[str, msgspec.Raw], name: str, *, default: bool = False) -> bool:
+    """A yes/no field; absent and null mean the default."""
     raw = fields.get(name)
     if raw is None:
-        return False
+        return default
     try:
-        return bool(_FLAG.decode(raw))
+        given = _FLAG.decode(raw)
     except (msgspec.MsgspecError, ValueError) as error:
         raise invalid(f"'{name}' must be true or false.", name) from error
+    return default if given is None else given
 
 
 def take_options(fields: dict[str, msgspec.Raw], headers: dict[str, str]) -> Options:
@@ -115,7 +120,7 @@ def json_call(
         if not model:
             raise invalid("'model' is required: the name of a route, or provider/model.", "model")
     if stream is None:
-        stream = dialect in ALWAYS_STREAMED or read_flag(fields, "stream")
+        stream = dialect in ALWAYS_STREAMED or read_flag(fields, "stream", default=dialect in STREAMED_UNLESS_TOLD)
     return Call(
         id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model, stream=stream, body=body,
         content_type=b"application/json", fields=fields, options=options, key=key, forward=forward or [],

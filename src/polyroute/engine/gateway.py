@@ -23,12 +23,13 @@ from polyroute.routing.planners import refusal
 from polyroute.routing.requirements import Requirements, requirements_of_fields, split_require
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.operations import OPERATION_OF, Capability, Dialect
 from polyroute.types.plans import Plan
 from polyroute.types.records import KeyRecord
 
 NO_REQUIREMENTS = Requirements(frozenset(), 0)
 _NOTHING: frozenset[Any] = frozenset()
+_PARAMETERS = frozenset(ChatRequest.__struct_fields__) - frozenset(Capability)
 
 
 class Gateway:
@@ -41,7 +42,7 @@ class Gateway:
         self.runtime = runtime
         self.admission = admission
         self.breakers = breakers
-        self._transport = transport
+        self.transport = transport
         self._ledger = ledger
         self._prices = prices
         self._ready = ready
@@ -58,12 +59,13 @@ class Gateway:
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
+            conversation.persona = choice.persona
             loop = asyncio.get_running_loop()
             plan = self._plan(runtime, choice, call, loop.time())
             settlement.planned(plan, choice.model_id)
             timeouts = _patience(choice.timeouts, call)
             execution = Execution(
-                conversation, plan, runtime, settlement, self._transport, self.breakers,
+                conversation, plan, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=loop.time() + timeouts.total, retries=choice.retries,
                 render_error=lambda error: render_stream_error(call, error),
             )  # fmt: skip
@@ -88,7 +90,9 @@ class Gateway:
         options, planner = call.options, choice.planner
         if options.fallbacks:
             planner = planner.with_fallbacks(runtime.candidates(options.fallbacks, call.operation))
-        needs, tags = split_require(options.require) if options.require else (_NOTHING, _NOTHING)
+        needs, tags = _NOTHING, _NOTHING
+        if options.require:  # parameters are looked at when the request is rendered for a target
+            needs, tags = split_require(name for name in options.require if name not in _PARAMETERS)
         required = NO_REQUIREMENTS
         if planner.contested or planner.sized:
             required = requirements_of_fields(

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from polyroute.catalog.model import Persona
 from polyroute.dialects import media
 from polyroute.dialects.fold import fold, unfold
 from polyroute.dialects.openai_chat.observer import ChatObserver, observe_chat
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
 from polyroute.engine.observe import BytesObserver, ParserObserver, empty_answer, note_event
+from polyroute.engine.persona import apply_persona
 from polyroute.ports import (
     Adapter,
     AnswerReader,
@@ -34,6 +36,8 @@ from polyroute.types.plans import Target
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_ESSENTIAL = frozenset({"previous_response_id", "conversation"})
+"""Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -57,6 +61,7 @@ class Conversation:
     def __init__(self, call: Call, form: Form | None = None) -> None:
         self.call = call
         self.form = form
+        self.persona: Persona | None = None
         self._request: ChatRequest | None = None
 
     @property
@@ -68,15 +73,16 @@ class Conversation:
             fields["model"] = call.model
             if call.stream:
                 fields["stream"] = True
-            self._request = codec(call.dialect).parse_request(msgspec.json.encode(fields))
+            request = codec(call.dialect).parse_request(msgspec.json.encode(fields))
+            self._request = request if self.persona is None else apply_persona(request, self.persona)
         return self._request
 
 
 def open_lane(
     conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None
 ) -> Lane:
-    """The lane for one attempt: relay where the endpoint speaks the caller's dialect."""
-    if endpoint.dialect is conversation.call.dialect:
+    """The lane for one attempt: relay where the endpoint speaks the caller's dialect and no persona has to be put in."""
+    if endpoint.dialect is conversation.call.dialect and conversation.persona is None:
         return RelayLane(conversation, adapter, endpoint, target, credential)
     return TranslateLane(conversation, adapter, endpoint, target, credential)
 
@@ -175,10 +181,21 @@ class TranslateLane:
         fields, dropped = adapter.adjust(endpoint, rendered.body)
         self.dropped = (*rendered.dropped, *dropped)
         self.notes = (*fit_notes, *rendered.notes)
+        self._check_dropped(target)
         self.request = adapter.request(
             endpoint, target, credential,
             body=msgspec.json.encode(fields), content_type=JSON, stream=call.stream, forward=[],
         )  # fmt: skip
+
+    def _check_dropped(self, target: Target) -> None:
+        """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
+        options = self._call.options
+        dropped = set(self.dropped)
+        lost = dropped if options.strict else dropped & (_ESSENTIAL | set(options.require))
+        if lost:
+            raise PolyrouteError(
+                ErrorKind.UNSUPPORTED, f"{target} cannot honour {', '.join(sorted(lost))}.", param=min(lost)
+            )
 
     def reader(self, content_type: bytes) -> AnswerReader:
         """A reader that translates."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Provider
+from polyroute.catalog.model import Catalog, Persona, Provider
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.ports import Adapter, Credential, Timeouts
 from polyroute.routing.plan import Candidate, RoutePlanner
 from polyroute.routing.planners import route_planner
 from polyroute.routing.retry import RetryBudget
 from polyroute.types.operations import Operation
+from polyroute.types.records import label_id
 
 _MOST_PLANNERS = 4096
 """Callers can name any model of a provider, so what is kept by name has an end."""
@@ -29,22 +30,23 @@ class LiveProvider(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What a caller's `model` stands for: its planner, and what the route says of patience."""
+    """What a caller's `model` stands for: its planner, what the route says of patience and persona, and the id of the
+    label in the ledger's `ai_models`."""
 
     name: str
     planner: RoutePlanner
     timeouts: Timeouts
     retries: int
-    model_id: str | None
+    model_id: str
+    persona: Persona | None
 
 
 class Runtime:
-    """A snapshot. `model_ids` maps what a caller names to the id of its label in the ledger's `ai_models`."""
+    """A snapshot of what exists, with what has been worked out of it so far."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, LiveProvider], model_ids: Mapping[str, str]) -> None:
+    def __init__(self, catalog: Catalog, providers: Mapping[str, LiveProvider]) -> None:
         self.catalog = catalog
         self.providers = providers
-        self._model_ids = model_ids
         self._choices: dict[tuple[str, Operation], Choice] = {}
 
     def choose(self, model: str, operation: Operation) -> Choice:
@@ -72,5 +74,6 @@ class Runtime:
             planner=route_planner(self.catalog, route),
             timeouts=route.timeouts or defaults.timeouts,
             retries=defaults.retries if route.retries is None else route.retries,
-            model_id=self._model_ids.get(model),
+            model_id=label_id(operation, model),
+            persona=route.persona,
         )

@@ -52,7 +52,7 @@ class Settlement:
         """The attempts that failed, in order: what may be told of each, and why it failed."""
         return self._failed
 
-    def planned(self, plan: Plan, model_id: str | None) -> None:
+    def planned(self, plan: Plan, model_id: str) -> None:
         """The plan that is walked."""
         record = self._record
         record.route, record.policy, record.model_id = plan.route, plan.policy, model_id

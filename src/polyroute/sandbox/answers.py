@@ -65,6 +65,10 @@ def pieces(text: str) -> Iterator[str]:
 
 def compose(prompt: Prompt, choice: int = 0) -> Answer:
     """The answer to `prompt`; `choice` counts alternatives when several were asked for."""
+    if prompt.instead is not None:
+        usage = Usage(prompt=prompt_tokens(prompt), cached=0, cache_written=0, output=0, reasoning=0)
+        reason: Finish = "content_filter" if prompt.instead == "filtered" else "stop"
+        return Answer(reasoning="", text="", calls=(), finish=reason, stop_sequence=None, usage=usage)
     reasoning = _reasoning(prompt) if prompt.reasoning else ""
     tools = _wanted_tools(prompt)
     calls = tuple(_call(prompt, tool, number) for number, tool in enumerate(tools))

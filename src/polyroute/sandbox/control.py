@@ -44,7 +44,7 @@ FAULT_MEANINGS: Mapping[str, str] = MappingProxyType(
         "cut": "closes the connection after `after_tokens` tokens, in the middle of the body",
         "garbage": "answers 200 with bytes that are no JSON and no event",
         "empty": "answers 200 with no body",
-        "no_content": "answers 200 in the right shape with nothing said in it",
+        "no_content": "answers a chat 200 in the right shape with nothing said in it; anything else as `empty`",
         "in_band_error": "answers 200 and then an error: in a stream after `after_tokens` tokens",
         "html": "answers with an HTML page, as a content delivery network does; `status` is 200 unless given",
         "malformed_chunk": "breaks one event of a stream after `after_tokens` tokens; a whole body is cut in half",

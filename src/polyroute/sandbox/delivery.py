@@ -117,8 +117,6 @@ async def send_stream(
                 case "malformed_chunk":
                     await response.write(_broken(frame.data))
                     continue
-        if kind == "no_content" and frame.tokens:
-            continue
         if pace and frame.tokens:
             await asyncio.sleep(pace * frame.tokens)
         await response.write(frame.data)

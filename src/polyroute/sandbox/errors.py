@@ -98,6 +98,8 @@ def family_of(exchange: Exchange, dialect: Spoken) -> str:
     """Whose words are used: the dialect's maker where the dialect has errors of its own, else the provider."""
     if dialect in _FAMILY_OF_DIALECT:
         return _FAMILY_OF_DIALECT[dialect]
+    if exchange.profile.name in ("anthropic", "bedrock") and dialect in ("openai_chat", "openai_responses"):
+        return "openai"
     if exchange.profile.name == "google":
         return "google_layer"
     return exchange.profile.name

@@ -44,7 +44,9 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a simulated provider. `groups` are what the route's pattern caught; `origin` is the sandbox's own
-    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs)."""
+    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs); `digest` names
+    what is asked. With `instead` the answer is empty: for content that the provider does not allow, or for no reason.
+    """
 
     profile: Profile
     method: str
@@ -59,19 +61,22 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool
     memory: Memory
     uploads: tuple[Upload, ...] = ()
+    instead: Literal["filtered", "silent"] | None = None
+    digest: str = ""
 
-    @property
-    def digest(self) -> str:
-        """A name for this request's content: the same request always has the same one (hexadecimal, 64 digits)."""
-        seed = hashlib.sha256(self.profile.name.encode())
-        seed.update(self.path.encode())
-        if self.raw:
-            seed.update(self.raw)
-        else:
-            seed.update(msgspec.json.encode(self.body))
-            for upload in self.uploads:
-                seed.update(upload.digest.encode())
-        return seed.hexdigest()
+
+_HOW_NOT_WHAT = ("stream", "stream_options")
+
+
+def content_digest(exchange: Exchange) -> str:
+    """A name for what is asked (64 hexadecimal digits): the same question has the same one, streamed or not."""
+    seed = hashlib.sha256(exchange.profile.name.encode())
+    seed.update(exchange.groups.get("model", "").encode())
+    asked = {name: value for name, value in exchange.body.items() if name not in _HOW_NOT_WHAT}
+    seed.update(msgspec.json.encode(asked, order="deterministic"))
+    for upload in exchange.uploads:
+        seed.update(upload.digest.encode())
+    return seed.hexdigest()
 
 
 class Memory:

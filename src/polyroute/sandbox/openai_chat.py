@@ -25,8 +25,10 @@ from polyroute.sandbox.openai_rules import check_provider_rules
 from polyroute.sandbox.openai_usage import chat_usage, reply_headers
 from polyroute.sandbox.profiles import Profile
 from polyroute.sandbox.prompt import Prompt
+from polyroute.sandbox.signatures import sign
 from polyroute.sandbox.sound import speech_wav
 
+_WITHOUT_LOGPROBS = ("fireworks", "google", "mistral", "ollama", "perplexity")
 _SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
 _PERPLEXITY_SOURCES = [
     {
@@ -73,6 +75,8 @@ class _Speaker:
         message: Json = {"role": "assistant", "content": self._content(answer)}
         if self.profile.name in ("openai", "azure"):
             message |= {"refusal": None, "annotations": []}
+        elif self.profile.name == "openrouter":
+            message["refusal"] = None
         message |= self._reasoning(answer.reasoning, whole=True)
         if answer.calls:
             calls = [self._call(call, place, whole=True) for call in answer.calls]
@@ -81,8 +85,10 @@ class _Speaker:
                 message["content"] = "" if self.profile.name in ("ollama", "mistral", "deepseek") else None
         elif self._speaks():
             message |= {"content": None, "audio": self._audio(answer.text)}
-        choice: Json = {"index": place, "message": message, "logprobs": self._logprobs(answer.text)}
+        choice: Json = {"index": place, "message": message} | self._with_logprobs(answer.text)
         choice["finish_reason"] = self._finish(answer)
+        if self.profile.name == "perplexity":
+            choice["delta"] = {"role": "assistant", "content": ""}
         return choice | self._choice_extras(answer, final=True)
 
     def frames(self) -> Iterator[Frame]:
@@ -108,6 +114,8 @@ class _Speaker:
         first: Json = {"role": "assistant", "content": ""}
         if self.profile.name == "fireworks":
             del first["content"]
+        if self.profile.name in ("openai", "azure"):
+            first["refusal"] = None
         yield self._delta(place, first)
         if self.profile.reasoning == "think_tags" and answer.reasoning:
             for piece in pieces(f"<think>\n{answer.reasoning}\n</think>\n\n"):
@@ -117,11 +125,15 @@ class _Speaker:
                 delta = self._reasoning(piece, whole=False)
                 if delta:
                     yield self._delta(place, delta, tokens=1)
+            if answer.reasoning and self.profile.reasoning == "details":
+                detail: Json = {"type": "reasoning.text", "signature": sign("anthropic", self.id)}
+                detail |= {"format": "anthropic-claude-v1", "index": 0}
+                yield self._delta(place, {"content": "", "reasoning": None, "reasoning_details": [detail]})
         if self._speaks() and not answer.calls:
             yield self._delta(place, {"audio": self._audio(answer.text)}, tokens=answer.usage.output)
         else:
             for piece in pieces(answer.text):
-                yield self._delta(place, self._text_delta(piece), tokens=1, logprobs=self._logprobs(piece))
+                yield self._delta(place, self._text_delta(piece), tokens=1, logprobs=self._with_logprobs(piece))
         for call in answer.calls:
             yield from self._call_frames(place, call)
         yield from self._closing(place, answer)
@@ -163,10 +175,12 @@ class _Speaker:
         tokens: int = 0,
         finish: str | None = None,
         answer: Answer | None = None,
-        logprobs: Any = None,
+        logprobs: Json | None = None,
         **extra: Any,
     ) -> Frame:
-        choice: Json = {"index": place, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        choice: Json = (
+            {"index": place, "delta": delta} | (logprobs or self._with_logprobs("")) | {"finish_reason": finish}
+        )
         if answer is not None:
             choice |= self._choice_extras(answer, final=True)
         elif self.profile.name == "openrouter":
@@ -272,7 +286,7 @@ class _Speaker:
             case "details":
                 detail: Json = {"type": "reasoning.text", "text": text, "format": "anthropic-claude-v1", "index": 0}
                 if whole:
-                    detail["signature"] = base64.b64encode(f"sandbox:anthropic:{self.id}".encode()).decode()
+                    detail["signature"] = sign("anthropic", self.id)
                 return {"reasoning": text, "reasoning_details": [detail]} | ({} if whole else {"content": ""})
             case "thinking_parts" if not whole:
                 return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]}
@@ -284,7 +298,7 @@ class _Speaker:
         inner: Json = {"name": call.name, "input" if call.free_form else "arguments": call.text}
         value: Json = {"id": self._call_id(call, place), "type": kind, kind: inner}
         if self.profile.name == "google" and call.number == 0:
-            signature = base64.b64encode(f"sandbox:google:{self.id}".encode()).decode()
+            signature = sign("google", self.id)
             value["extra_content"] = {"google": {"thought_signature": signature}}
         if whole or not self.profile.call_index:
             return {"index": call.number, **value} if self.profile.name in ("ollama", "mistral") else value
@@ -298,8 +312,13 @@ class _Speaker:
             return "chatcmpl-tool-" + hexadecimal(self.exchange.digest, purpose, 32)
         return "call_" + identifier(self.exchange.digest, purpose, 24 if self.profile.name != "ollama" else 8).lower()
 
+    def _with_logprobs(self, text: str) -> Json:
+        """The `logprobs` of a choice; several providers leave the key out when there are none."""
+        value = self._logprobs(text)
+        return {} if value is None and self.profile.name in _WITHOUT_LOGPROBS else {"logprobs": value}
+
     def _logprobs(self, text: str) -> Any:
-        if self.prompt.logprobs is None or not self.profile.logprobs:
+        if self.prompt.logprobs is None or not self.profile.logprobs or not text:
             return None
         tokens = list(pieces(text))
         if self.profile.name == "together":

@@ -8,18 +8,8 @@ from typing import Any, Literal
 
 from polyroute.sandbox.errors import Refused, invalid
 from polyroute.sandbox.exchange import Exchange, Json
-from polyroute.sandbox.prompt import (
-    Attachment,
-    Prompt,
-    SeenCall,
-    SeenResult,
-    Tool,
-    Turn,
-    base64_size,
-    data_attachment,
-    prompt_tokens,
-    turn_tokens,
-)
+from polyroute.sandbox.openai_content import read_content
+from polyroute.sandbox.prompt import Prompt, SeenCall, SeenResult, Tool, Turn, prompt_tokens, turn_tokens
 
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 _REASONING_MODEL = re.compile(r"^(o[134](-|$)|gpt-[56](?!.*-chat))")
@@ -40,7 +30,7 @@ def read_chat(exchange: Exchange) -> Prompt:
     turns = tuple(_turn(message, place) for place, message in enumerate(messages))
     _check_tool_pairs(messages)
     check_streaming(body)
-    tools, choice, forced = _tools(body)
+    tools, choice, forced = _tools(body, tolerant=exchange.profile.name not in ("openai", "azure"))
     schema, json_object = _format(body)
     prompt = Prompt(
         provider=exchange.profile.name,
@@ -60,6 +50,7 @@ def read_chat(exchange: Exchange) -> Prompt:
         logprobs=_logprobs(body),
         stream=body.get("stream") is True,
         cached=cached_tokens(turns),
+        instead=exchange.instead,
     )
     check_context(exchange, prompt)
     return prompt
@@ -142,7 +133,7 @@ def _turn(message: Any, place: int) -> Turn:
             param=f"{where}.role",
             code="invalid_value",
         )
-    text, attachments = _content(message.get("content"), where, has_calls=bool(message.get("tool_calls")))
+    text, attachments = read_content(message.get("content"), where)
     match role:
         case "tool" | "function":
             result = SeenResult(str(message.get("tool_call_id", "")), str(message.get("name") or ""), text)
@@ -163,95 +154,6 @@ def _seen_calls(message: Json) -> tuple[SeenCall, ...]:
             raise invalid("Missing required parameter: 'messages[].tool_calls[].function.name'.", param="messages")
         calls.append(SeenCall(str(call.get("id", "")), inner["name"]))
     return tuple(calls)
-
-
-def _content(content: Any, where: str, *, has_calls: bool) -> tuple[str, tuple[Attachment, ...]]:
-    if isinstance(content, str):
-        return content, ()
-    if content is None:
-        if not has_calls and where.startswith("messages"):
-            return "", ()
-        return "", ()
-    if not isinstance(content, list):
-        raise invalid(
-            f"Invalid type for '{where}.content': expected one of a string or array of objects.",
-            param=f"{where}.content",
-            code="invalid_type",
-        )
-    said: list[str] = []
-    attachments: list[Attachment] = []
-    for place, part in enumerate(content):
-        _part(part, f"{where}.content[{place}]", said, attachments)
-    return "\n".join(said), tuple(attachments)
-
-
-def _part(part: Any, where: str, said: list[str], attachments: list[Attachment]) -> None:
-    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-        raise invalid(
-            f"Missing required parameter: '{where}.type'.", param=f"{where}.type", code="missing_required_parameter"
-        )
-    match part["type"]:
-        case "text" | "refusal":
-            said.append(str(part.get(part["type"], "")))
-        case "image_url" | "video_url" | "document_url" | "pdf_url" | "audio_url" as kind:
-            attachments.append(_by_url(kind, part.get(kind), where))
-        case "input_audio":
-            audio = part.get("input_audio")
-            data, form = (audio, "wav") if isinstance(audio, str) else _pair(audio, "data", "format")
-            attachments.append(Attachment("audio", f"audio/{form}", checked_size(data, where)))
-        case "file" | "file_url":
-            inner = part.get(part["type"])
-            attachments.append(_file(inner if isinstance(inner, dict) else {}, where))
-        case "thinking" | "reference":
-            pass
-        case other:
-            raise invalid(
-                f"Invalid value: '{other}'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', 'file'.",
-                param=f"{where}.type",
-                code="invalid_value",
-            )
-
-
-def _by_url(kind: str, value: Any, where: str) -> Attachment:
-    url = value.get("url") if isinstance(value, dict) else value
-    sort: Literal["image", "video", "audio", "file"] = "file"
-    if kind in ("image_url", "video_url", "audio_url"):
-        sort = kind.removesuffix("_url")  # type: ignore[assignment]  # one of the three named above
-    found = data_attachment(sort, url, f"{sort}/unknown") if isinstance(url, str) and url else None
-    if found is None:
-        raise invalid(
-            f"Invalid '{where}.{kind}'. Expected a valid URL or a base64-encoded data URL.",
-            param=f"{where}.{kind}",
-            code="invalid_image_url" if sort == "image" else "invalid_value",
-        )
-    return found
-
-
-def _pair(value: Any, first: str, second: str) -> tuple[Any, str]:
-    return (value.get(first), str(value.get(second, ""))) if isinstance(value, dict) else (None, "")
-
-
-def _file(inner: Json, where: str) -> Attachment:
-    data = inner.get("file_data")
-    if isinstance(data, str):
-        found = data_attachment("file", data, "application/pdf")
-        if found is None:
-            raise invalid("Invalid file data.", param=f"{where}.file.file_data", code="invalid_file_data")
-        return found
-    address = inner.get("file_id") or inner.get("url") or inner.get("file_url")
-    if not isinstance(address, str):
-        raise invalid(
-            f"Missing required parameter: '{where}.file.file_id'.", param=where, code="missing_required_parameter"
-        )
-    return Attachment("file", "application/octet-stream", None, address)
-
-
-def checked_size(data: Any, where: str) -> int:
-    """The size of base64 data in bytes."""
-    size = base64_size(data) if isinstance(data, str) else None
-    if size is None:
-        raise invalid(f"Invalid '{where}': expected base64-encoded data.", param=where, code="invalid_value")
-    return size
 
 
 def _check_tool_pairs(messages: list[Json]) -> None:
@@ -283,9 +185,10 @@ def _check_all_answered(open_calls: Mapping[str, None], place: int) -> None:
 Choice = Literal["auto", "none", "required"]
 
 
-def _tools(body: Json) -> tuple[tuple[Tool, ...], Choice, tuple[str, ...]]:
+def _tools(body: Json, *, tolerant: bool) -> tuple[tuple[Tool, ...], Choice, tuple[str, ...]]:
     offered = body.get("tools") or [{"type": "function", "function": item} for item in body.get("functions") or ()]
-    tools = tuple(_tool(item, place) for place, item in enumerate(offered))
+    found = [_tool(item, place, tolerant=tolerant) for place, item in enumerate(offered)]
+    tools = tuple(tool for tool in found if tool is not None)
     choice, forced = read_choice(body.get("tool_choice"))
     names = {tool.name for tool in tools}
     if choice == "required" and not tools:
@@ -296,15 +199,19 @@ def _tools(body: Json) -> tuple[tuple[Tool, ...], Choice, tuple[str, ...]]:
     return tools, choice, forced
 
 
-def _tool(item: Any, place: int) -> Tool:
-    inner = item.get(item.get("type")) if isinstance(item, dict) and isinstance(item.get("type"), str) else None
+def _tool(item: Any, place: int, *, tolerant: bool) -> Tool | None:
+    """A tool on offer. A `tolerant` provider takes one without a type, and runs hosted tools itself (None)."""
+    kind = item.get("type", "function" if tolerant else None) if isinstance(item, dict) else None
+    inner = item.get(kind) if isinstance(kind, str) else None
+    if tolerant and isinstance(kind, str) and kind not in ("function", "custom"):
+        return None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise invalid(
             f"Missing required parameter: 'tools[{place}].function.name'.",
             param=f"tools[{place}].function",
             code="missing_required_parameter",
         )
-    return Tool(inner["name"], None if item["type"] == "custom" else checked_schema(inner, f"tools[{place}]"))
+    return Tool(inner["name"], None if kind == "custom" else checked_schema(inner, f"tools[{place}]"))
 
 
 def checked_schema(inner: Json, where: str) -> Mapping[str, Any]:

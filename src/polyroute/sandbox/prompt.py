@@ -55,7 +55,8 @@ class Tool(msgspec.Struct, frozen=True):
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the answer depends on. `forced` names the only tools that may be called; `limit` is in tokens;
-    `cached` counts prompt tokens that the provider has in its cache, `cache_written` those that it puts there."""
+    `cached` counts prompt tokens that the provider has in its cache, `cache_written` those that it puts there; with
+    `instead` the answer is empty."""
 
     provider: str
     model: str
@@ -75,6 +76,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     cached: int = 0
     cache_written: int = 0
+    instead: Literal["filtered", "silent"] | None = None
 
     @property
     def ask(self) -> Turn:

@@ -57,8 +57,10 @@ class StorageSettings(Section):
     """Where breakers and limits are kept: `memory` is this process."""
     artifacts: Path = Path("./artifacts")
     """Folder for produced files."""
-    journal: Path = Path("./journal")
-    """Folder for the ledger's journal, which outlives a crash."""
+    journal: Path | None = None
+    """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
+    responses_days: Whole = Field(default=30, ge=0, le=3650)
+    """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
 
     @field_validator("database")
     @classmethod
@@ -208,6 +210,31 @@ class ProviderSettings(Section):
         return value
 
 
+class PersonaSettings(Section):
+    """Who answers on a chat route: a system prompt, and parameters for callers who say none."""
+
+    system: str | None = None
+    """System prompt, put before the caller's own."""
+    caller_system: Literal["append", "refuse"] = "append"
+    """What becomes of a caller's own system prompt: it follows the persona's, or the request is refused."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Default sampling temperature."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Default nucleus sampling."""
+    max_tokens: Whole | None = Field(default=None, ge=1)
+    """Default limit of the answer in tokens."""
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    """Default frequency penalty."""
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    """Default presence penalty."""
+    seed: Whole | None = None
+    """Default seed."""
+    stop: list[str] = []
+    """Default stop sequences."""
+    reasoning_effort: str | None = None
+    """Default reasoning effort: none, minimal, low, medium, high, xhigh or max."""
+
+
 class RouteSettings(Section):
     """A name that callers use."""
 
@@ -223,6 +250,7 @@ class RouteSettings(Section):
     retries: Whole | None = Field(default=None, ge=0, le=10)
     """Further tries of the same target; `defaults.retries` unless said otherwise."""
     timeouts: TimeoutChanges | None = None
+    persona: PersonaSettings | None = None
 
 
 class SandboxSettings(Section):

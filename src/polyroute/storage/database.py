@@ -22,7 +22,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0001"
+SCHEMA_HEAD = "0002"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -33,6 +33,7 @@ _USED_COLUMNS = {
     "ai_models": MODEL_COLUMNS,
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),
+    "responses": ("id", "key_id", "expires_at", "response", "items"),
 }
 _SQLITE_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA foreign_keys=ON")
 

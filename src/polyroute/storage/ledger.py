@@ -181,6 +181,7 @@ class JournaledLedger:
             assert self._writer is not None
             for start in range(0, len(found.records), _BATCH):
                 self._writer.write(found.records[start : start + _BATCH])
+            self._tell()
             return self._next_batch()
 
     def _write_unjournaled(self, writer: RowWriter) -> None:

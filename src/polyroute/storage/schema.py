@@ -80,13 +80,11 @@ class Money(sa.types.TypeDecorator[Decimal]):
 ai_models = sa.Table(
     "ai_models",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True, comment="operation:name"),
-    sa.Column("name", sa.Text, nullable=False, comment="what callers write in `model`"),
-    sa.Column(
-        "provider", sa.Text, nullable=False, comment="the provider that is expected to serve it: the first target's"
-    ),
+    sa.Column("id", sa.Text, primary_key=True, doc="operation:name"),
+    sa.Column("name", sa.Text, nullable=False, doc="what callers write in `model`"),
+    sa.Column("provider", sa.Text, nullable=False, doc="the provider that is expected to serve it: the first target's"),
     sa.Column("operation", sa.Text, nullable=False),
-    sa.Column("token_cost", Money, comment="what users are charged for one use, in credits"),
+    sa.Column("token_cost", Money, doc="what users are charged for one use, in credits"),
 )
 
 # model_id, key_id and user_id are no foreign keys: a ledger takes every settled request, whatever became of the key or
@@ -131,9 +129,9 @@ requests = sa.Table(
     sa.Column("error_kind", sa.Text),
     sa.Column("error_message", sa.Text),
     sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("drops", sa.JSON, comment="[[target, reason], …]"),
-    sa.Column("dropped_parameters", sa.JSON, comment="[name, …]"),
-    sa.Column("tags", sa.JSON, comment="{name: value}"),
+    sa.Column("drops", sa.JSON, doc="[[target, reason], …]"),
+    sa.Column("dropped_parameters", sa.JSON, doc="[name, …]"),
+    sa.Column("tags", sa.JSON, doc="{name: value}"),
     sa.Column("input_text", sa.Text),
     sa.Column("output_text", sa.Text),
     # Each index costs every request; figures by provider come from attempt_totals instead.
@@ -147,8 +145,8 @@ attempts = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("provider", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
-    sa.Column("operation", sa.Text, nullable=False, comment="the request's, so that statistics need no join"),
-    sa.Column("simulated", sa.Boolean, nullable=False, comment="the request's"),
+    sa.Column("operation", sa.Text, nullable=False, doc="the request's, so that statistics need no join"),
+    sa.Column("simulated", sa.Boolean, nullable=False, doc="the request's"),
     sa.Column("started_at", UtcTimestamp, nullable=False),
     sa.Column("duration_ms", sa.Double, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
@@ -159,7 +157,7 @@ attempts = sa.Table(
     sa.Column("error_detail", sa.Text),
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
-    sa.Column("cost_usd", Money, comment="for the attempt that served: the request's"),
+    sa.Column("cost_usd", Money, doc="for the attempt that served: the request's"),
     sa.Column("upstream_request_id", sa.Text),
     sqlite_with_rowid=False,
 )
@@ -186,15 +184,13 @@ keys = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column(
-        "digest", sa.LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the key under the pepper"
-    ),
-    sa.Column("prefix", sa.Text, nullable=False, comment="the key's first characters, to recognise it by"),
+    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True, doc="HMAC-SHA-256 of the key under the pepper"),
+    sa.Column("prefix", sa.Text, nullable=False, doc="the key's first characters, to recognise it by"),
     sa.Column("created_at", UtcTimestamp, nullable=False),
-    sa.Column("routes", sa.JSON(none_as_null=True), comment="[name, …]; NULL allows every route"),
+    sa.Column("routes", sa.JSON(none_as_null=True), doc="[name, …]; NULL allows every route"),
     sa.Column("user_id", sa.Text),
     sa.Column("revoked_at", UtcTimestamp),
-    sa.Column("operator", sa.Boolean, nullable=False, comment="may use the operators' API"),
+    sa.Column("operator", sa.Boolean, nullable=False, doc="may use the operators' API"),
 )
 
 # One counter for each kind of state that other processes watch; whoever changes that state raises it in the same
@@ -204,4 +200,15 @@ revisions = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+# Answers of /v1/responses that callers may continue: content, kept for as long as the retention setting says.
+responses = sa.Table(
+    "responses",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text),
+    sa.Column("expires_at", UtcTimestamp, nullable=False, index=True),
+    sa.Column("response", sa.Text, nullable=False),
+    sa.Column("items", sa.Text, nullable=False),
 )

@@ -115,14 +115,15 @@ class Http1Answer:
 
     def open(self) -> None:
         """The headers stand: look at them. Raises AttemptFailed (`bad_response`) when the body cannot be understood."""
+        encoded = False
         for name, value in self.headers:
             if name == b"content-encoding":
-                if not self.bodiless:
-                    self._decode_with_headers()
-                return
-            if name == b"transfer-encoding" and value.lower() not in {b"chunked", b"identity"}:
+                encoded = True
+            elif name == b"transfer-encoding" and value.lower() not in {b"chunked", b"identity"}:
                 self.abort()
                 raise AttemptFailed(failures.bad_response("the answer has an unknown transfer encoding"))
+        if encoded and not self.bodiless:
+            self._decode_with_headers()
 
     def _decode_with_headers(self) -> None:
         try:

@@ -81,6 +81,8 @@ class ClientTransport:
         encode_head(address.start(request.method), request.headers, 0)  # refuses what must not be sent
         if self._closed:
             raise AttemptFailed(failures.unavailable("the transport is closed"))
+        if asyncio.get_running_loop().time() >= deadline:
+            raise AttemptFailed(failures.timed_out(failures.BEFORE))
         watch = _Watch(timeouts, deadline)
         try:
             response = await self._request(request, watch, fresh=False)

@@ -47,7 +47,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_armed",
-        "_eof",
         "_feed",
         "_fields",
         "_maximum",
@@ -60,12 +59,14 @@ class Connection(asyncio.Protocol):
         "chunks",
         "idle_since",
         "loop",
+        "lost",
         "transport",
     )
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, max_header_bytes: int) -> None:
         self.loop = loop
         self.idle_since = 0.0
+        self.lost = False
         self.answer: Http1Answer | None = None
         self.chunks: list[bytes] = []
         self.transport = cast("asyncio.Transport", None)  # until connection_made
@@ -77,7 +78,6 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._armed = _NEVER
         self._writable = True
-        self._eof = False
         self._reusable = False
 
     # ------------------------------------------------------------ for the answer that it carries
@@ -103,9 +103,15 @@ class Connection(asyncio.Protocol):
     def discard(self) -> None:
         """Close at once: what is on its way in either direction is not wanted."""
         self.answer = None
+        self.lost = True
         self._owner.forget(self)
         if self.transport is not None:
             self.transport.abort()
+
+    def abandon(self) -> None:
+        """Give up while connecting: an event loop whose connect failed or was cancelled need not report the loss."""
+        self.discard()
+        self._owner.lost(self)
 
     def shut(self) -> None:
         """Close at once, and tell whoever waits for an answer."""
@@ -118,7 +124,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         self._armed = _NEVER
         answer = self.answer
-        if answer is None or answer.waiter is None:
+        if answer is None or answer.waiter is None or answer.waiter.done():
             return
         if answer.deadline - self.loop.time() > 0.001:
             self.arm(answer.deadline)
@@ -176,11 +182,12 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The peer sends no more; asyncio closes the connection when this returns None."""
         self._owner.forget(self)
-        self._eof = True
+        self.lost = True
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        self.lost = True
         self._owner.lost(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -243,8 +250,9 @@ class Connection(asyncio.Protocol):
     def _release(self, answer: Http1Answer, reusable: bool) -> None:
         """The answer is complete: the connection is free, or done for."""
         self.answer = None
+        self.chunks = []
         answer.connection = None
-        if reusable and self._writable and answer.sent and not self._eof:
+        if reusable and self._writable and answer.sent and not self.lost:
             if answer.paused:
                 self.transport.resume_reading()
             self._owner.take_back(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 
+BEFORE = "before the request was sent"
 CONNECTING = "while connecting"
 SENDING = "while the request was being sent"
 HEADERS = "while waiting for the answer's headers"

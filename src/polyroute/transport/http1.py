@@ -55,7 +55,10 @@ class Http1Transport:
         head = encode_head(start, request.headers, length if length or method not in _BODILESS else None)
         loop = asyncio.get_running_loop()
         self._pool.enter(loop)
-        connection = origin.take(loop.time())
+        now = loop.time()
+        if now >= deadline:
+            raise AttemptFailed(failures.timed_out(failures.BEFORE))
+        connection = origin.take(now)
         if connection is not None:
             answer = Http1Answer(connection, method == "HEAD")
             await self._exchange(answer, head, body, timeouts, deadline)
@@ -94,30 +97,28 @@ class Http1Transport:
         limit = loop.time() + patience
         connection = Connection(origin, loop, self._max_header_bytes)
         timer = asyncio.timeout_at(min(limit, deadline))
+        context = self._context() if address.secure else None
+        name = address.host if address.secure else None
         try:
             async with timer:
                 await loop.create_connection(
-                    lambda: connection,
-                    address.host,
-                    address.port,
-                    ssl=self._context() if address.secure else None,
-                    server_hostname=address.host if address.secure else None,
+                    lambda: connection, address.host, address.port, ssl=context, server_hostname=name
                 )
-        except OSError as error:
-            connection.discard()
-            if timer.expired():
+        except BaseException as error:
+            connection.abandon()
+            if isinstance(error, TimeoutError) and timer.expired():
                 failure = failures.timed_out(failures.CONNECTING, patience if limit < deadline else None)
                 raise AttemptFailed(failure) from None
-            raise AttemptFailed(_unreachable(address, error)) from None
-        except UnicodeError:
-            connection.discard()
-            raise failures.refused("the upstream URL's host is not a name") from None
-        except BaseException:
-            connection.discard()
+            if isinstance(error, OSError):
+                raise AttemptFailed(_unreachable(address, error)) from None
+            if isinstance(error, UnicodeError):
+                raise failures.refused("the upstream URL's host is not a name") from None
             raise
         if self._pool.closed:
             connection.discard()
             raise AttemptFailed(failures.unavailable("the transport is closed"))
+        if connection.lost:
+            raise AttemptFailed(failures.unavailable("the provider closed the connection without an answer"))
         return connection
 
     async def _exchange(

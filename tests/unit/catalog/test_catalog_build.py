@@ -188,6 +188,7 @@ def test_media_endpoints_come_with_what_is_served():
     mine = build({"providers": {"mine": entry}}).providers["mine"]
     assert [endpoint.path for endpoint in mine.endpoints] == [
         "/embeddings",
+        "/moderations",
         "/audio/transcriptions",
         "/audio/translations",
     ]

@@ -6,12 +6,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from support.openai_recordings import recordings_folder
 
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import CatalogInput
 from polyroute.catalog.rows import load_rows, parse_row
 from polyroute.types.operations import OPERATION_OF, Dialect, Operation, ProviderKind
+from support.recordings import recordings_folder
 
 ROWS = load_rows()
 RECORDINGS = recordings_folder() or Path()

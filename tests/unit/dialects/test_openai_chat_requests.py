@@ -188,7 +188,7 @@ def test_broken_images_are_refused(url: str) -> None:
     assert error.param == "messages[0].content[0].image_url.url"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000])
 def test_bodies_that_are_no_object_are_refused(body: bytes) -> None:
     with pytest.raises(PolyrouteError) as caught:
         CODEC.parse_request(body)

@@ -122,7 +122,7 @@ class MessagesRenderer:
         closing: dict[str, Any] = {
             "type": "message_delta",
             "delta": {"stop_reason": reason, "stop_sequence": sequence, "stop_details": None, **self._extra},
-            "usage": render_usage(self._usage, closing=True),
+            "usage": render_usage(self._usage),
         }
         if management is not None:
             closing["context_management"] = management

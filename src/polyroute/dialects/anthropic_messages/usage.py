@@ -25,9 +25,8 @@ def parse_usage(raw: dict[str, Any]) -> Usage:
     )  # fmt: skip
 
 
-def render_usage(usage: Usage | None, *, closing: bool = False) -> dict[str, Any]:
-    """A usage record; the two counts that the API's types require are 0 where nothing is known. `closing`: that of a
-    `message_delta`, which has fewer fields."""
+def render_usage(usage: Usage | None) -> dict[str, Any]:
+    """A usage record; the two counts that the API's types require are 0 where nothing is known."""
     if usage is None:
         return {"input_tokens": 0, "output_tokens": 0}
     record: dict[str, Any] = {
@@ -38,7 +37,7 @@ def render_usage(usage: Usage | None, *, closing: bool = False) -> dict[str, Any
     }
     if usage.reasoning is not None:
         record["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
-    if not closing and usage.cache_write_1h is not None:
+    if usage.cache_write_1h is not None:
         record["cache_creation"] = {
             "ephemeral_5m_input_tokens": usage.cache_write_5m or 0,
             "ephemeral_1h_input_tokens": usage.cache_write_1h,

@@ -155,7 +155,10 @@ class ConverseParser:
         if not self._started:
             self._started = True
             events.append(Started())
-        match headers.get(":event-type"):
+        event = headers.get(":event-type")
+        if self._stopped and event != "metadata":
+            return
+        match event:
             case "contentBlockDelta":
                 if payload.delta is not None:
                     self._delta(payload.content_block_index, payload.delta, events)

@@ -47,6 +47,7 @@ class _Line(msgspec.Struct):
     message: _Message | None = None
     response: str | None = None
     thinking: str | None = None
+    tool_calls: list[_Call] | None = None
     done: bool | None = None
     done_reason: str | None = None
     error: Any = None
@@ -106,7 +107,7 @@ class OllamaParser:
             self._end(line, raw, events)
 
     def _content(self, line: _Line, events: list[AnyEvent]) -> None:
-        message = line.message or _Message(line.response, line.thinking)
+        message = line.message or _Message(line.response, line.thinking, line.tool_calls)
         parts = self._parts
         logprobs = tuple(line.logprobs) if line.logprobs else None
         if message.thinking:

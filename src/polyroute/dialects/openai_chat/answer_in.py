@@ -10,7 +10,14 @@ from polyroute.dialects.openai_chat.choice_in import ChoiceReading
 from polyroute.dialects.openai_chat.failures import failed, failed_inside
 from polyroute.dialects.openai_chat.observer import error_in, read_whole
 from polyroute.dialects.openai_chat.usage import observe_usage
-from polyroute.dialects.openai_chat.wire import EXTRA_FIELDS, FINISH_KINDS, WireAnswer, WireChoice, decode_answer
+from polyroute.dialects.openai_chat.wire import (
+    EXTRA_FIELDS,
+    FINISH_KINDS,
+    NOT_JSON,
+    WireAnswer,
+    WireChoice,
+    decode_answer,
+)
 from polyroute.dialects.sse import SseDecoder
 from polyroute.types.chat import AnyEvent, Extra, Measured, Started
 from polyroute.types.errors import AttemptFailed, ErrorKind
@@ -89,7 +96,7 @@ class ChatParser:
                 self._done = True
                 return
             answer = _read_leniently(data, error)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             if not data.strip():
                 return
             raise failed(ErrorKind.BAD_RESPONSE, "the stream held an event that is not JSON", data) from error
@@ -104,7 +111,7 @@ def _read_leniently(data: bytes, error: Exception) -> WireAnswer:
         raise failed_inside(told, data) from error
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         value = None
     if isinstance(value, dict):
         for name in ("id", "model", "created", "object", "x_groq", "meta", "usage"):

@@ -36,6 +36,7 @@ from polyroute.types.operations import Dialect
 from polyroute.types.usage import Usage
 
 _encode = msgspec.json.encode
+SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _FINISHES = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"}
 
 
@@ -45,7 +46,7 @@ _FINISHES = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "co
 def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
     """A whole completion. Facts of other dialects are left out; an answer without an id gets one made of its content."""
     customs = CustomCalls(request)
-    extra = response.extra.get(Dialect.OPENAI_CHAT, {})
+    extra = _official(response.extra.get(Dialect.OPENAI_CHAT, {}))
     body: dict[str, Any] = {
         "id": response.id or "chatcmpl-" + hashlib.sha256(repr(response.choices).encode()).hexdigest()[:24],
         "object": "chat.completion",
@@ -118,6 +119,11 @@ def _render_image(part: ImagePart) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
+def _official(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without a service tier that OpenAI's types do not know."""
+    return {name: value for name, value in fields.items() if name != "service_tier" or value in SERVICE_TIERS}
+
+
 def _finish(finish: Finish) -> str:
     """Every reason that OpenAI does not know is a natural end for its clients."""
     return _FINISHES.get(finish.unified, "stop")
@@ -182,7 +188,7 @@ class ChatRenderer:
             case Measured():
                 self._usage = event.usage
             case Extra() if event.dialect is Dialect.OPENAI_CHAT:
-                self._extra |= event.fields
+                self._extra |= _official(event.fields)
             case _:
                 pass
         return b""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from polyroute.dialects.openai_chat.wire import NOT_JSON
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 _KINDS = {
@@ -32,7 +33,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object that a request's body is."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise invalid("We could not parse the JSON body of your request. The API expects a JSON payload.") from error
     if not isinstance(value, dict):
         raise invalid(f"Invalid type for the request body: expected an object, but got {describe(value)} instead.")

@@ -61,7 +61,7 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = (
             r"maximum context length|exceed context limit|prompt is too long|input is too long|exceeds the maximum number of"
             r" tokens allowed|model's maximum context limit|is longer than the model's context length|input tokens exceed the"
             r" configured limit|exceeds the available context size|exceeds the context window|`inputs` tokens \+"
-            r"|reduce the length of the messages|too large for model with|request too large for model"
+            r"|reduce the length of the messages|too large for model with|request too large for"
         ),
     ),
     (ErrorKind.CONTENT_FILTERED, re.compile(r"content management policy|safety system|violating our usage policy")),

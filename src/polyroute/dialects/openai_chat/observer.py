@@ -10,7 +10,7 @@ import msgspec
 
 from polyroute.dialects.openai_chat.failures import failed, failed_inside
 from polyroute.dialects.openai_chat.usage import observe_usage
-from polyroute.dialects.openai_chat.wire import FINISH_KINDS, WireAnswer, WireMessage, decode_answer
+from polyroute.dialects.openai_chat.wire import FINISH_KINDS, NOT_JSON, WireAnswer, WireMessage, decode_answer
 from polyroute.ports import Observation
 from polyroute.types.errors import AttemptFailed, ErrorKind
 
@@ -123,7 +123,7 @@ class ChatObserver:
             chunk = decode_answer(data)
         except msgspec.ValidationError:
             return self._observe_odd(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             if not data.strip():
                 return False
             raise failed(ErrorKind.BAD_RESPONSE, "the stream held an event that is not JSON", data) from error
@@ -151,7 +151,7 @@ class ChatObserver:
             return False
         try:
             value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise failed(ErrorKind.BAD_RESPONSE, "the stream held an event that is not JSON", data) from error
         if isinstance(value, dict) and (value.get("error") or value.get("object") == "error"):
             raise failed_inside(value.get("error") or value, data)
@@ -209,7 +209,7 @@ def read_whole(body: bytes) -> WireAnswer:
         if told is not None:
             raise failed_inside(told, body) from error
         raise failed(ErrorKind.BAD_RESPONSE, "the answer is no chat completion", body) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         if body.lstrip().startswith(b"<"):
             raise failed(ErrorKind.BAD_RESPONSE, "the provider answered with a page instead of JSON", body) from error
         raise failed(ErrorKind.BAD_RESPONSE, "the answer is not JSON", body) from error
@@ -226,7 +226,7 @@ def error_in(body: bytes) -> Any:
     """The `error` of a JSON object, or of the first one in a list (Gemini's layer); None when there is none."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
     if isinstance(value, list) and value:
         value = value[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from polyroute.dialects.openai_chat.wire import NOT_JSON
 from polyroute.types.chat import ChatRequest, Tool, ToolCallPart
 
 
@@ -26,7 +27,7 @@ class CustomCalls:
         text = part.arguments
         try:
             value = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             value = None
         if isinstance(value, dict) and isinstance(value.get("input"), str):
             text = value["input"]

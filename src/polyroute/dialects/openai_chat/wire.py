@@ -97,6 +97,8 @@ EXTRA_FIELDS = ("service_tier", "system_fingerprint", "citations", "search_resul
 """Top-level facts that chat callers get as they are."""
 
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no JSON, or that nest without end."""
 decode_answer = msgspec.json.Decoder(WireAnswer).decode
 """JSON → answer. Raises msgspec.ValidationError on other types than these, msgspec.DecodeError on what is no JSON."""
 
