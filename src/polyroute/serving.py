@@ -56,7 +56,8 @@ def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | N
 
 
 async def _serve(app: App, listener: socket.socket, *, announce: bool) -> int:
-    server = make_server(app.application())
+    lane = app.application()
+    server = make_server(lane, lane=lane)
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[bool]] = set()
 
