@@ -105,7 +105,7 @@ def sandbox(
     def announce(url: str) -> None:
         typer.echo(url)
         sys.stdout.flush()
-        typer.echo(f"Simulated providers listen here; {url}/_control sets faults, {url} tells more.", err=True)
+        typer.echo(f"Simulated providers listen at {url} ({url}/_control sets faults).", err=True)
 
     simulated = SandboxOptions(latency=latency, tokens_per_second=tokens_per_second)
     try:

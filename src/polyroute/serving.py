@@ -120,20 +120,22 @@ def _announce(catalog: Catalog, url: str) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        console = Console(stderr=True, width=140)
+    providers = [row for row in catalog.providers.values() if row.enabled]
+    simulated = any(row.simulated for row in providers)
     on = Table(title="Providers", title_justify="left", box=None, pad_edge=False)
-    for column in ("provider", "kind", "serves", "address"):
-        on.add_column(column, overflow="fold")
-    for row in catalog.providers.values():
-        if row.enabled:
-            address = f"{row.base_url}{'  (simulated)' if row.simulated else ''}"
-            on.add_row(row.name, row.kind, ", ".join(sorted(row.serves)), address)
+    for column in ("provider", "kind", "serves") if simulated else ("provider", "kind", "serves", "address"):
+        on.add_column(column, no_wrap=column != "serves")
+    for row in providers:
+        on.add_row(*(row.name, row.kind, ", ".join(sorted(row.serves)), row.base_url)[: len(on.columns)])
     console.print(on)
     if catalog.skipped:
         names = ", ".join(skipped.name for skipped in catalog.skipped)
         console.print(f"[dim]Off: {names}  (`polyroute doctor` says why)[/dim]", highlight=False)
     routes = Table(title="\nRoutes", title_justify="left", box=None, pad_edge=False)
-    routes.add_column("route")
-    routes.add_column("operation")
+    routes.add_column("route", no_wrap=True)
+    routes.add_column("operation", no_wrap=True)
     routes.add_column("targets, in order", overflow="fold")
     for route in catalog.routes.values():
         targets = [str(target) for target in (*route.targets, *route.fallbacks)]
@@ -142,7 +144,7 @@ def _announce(catalog: Catalog, url: str) -> None:
     console.print(routes)
     for warning in catalog.warnings:
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
-    if any(row.simulated for row in catalog.providers.values()):
+    if simulated:
         console.print("\n[bold yellow]SANDBOX[/bold yellow]: all answers are simulated.", highlight=False)
     chat = next((route.name for route in catalog.routes.values() if route.operation is Operation.CHAT), None)
     console.print(f"\nPolyroute listens on [bold]{url}[/bold] (process {os.getpid()})", highlight=False)

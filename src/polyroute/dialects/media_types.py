@@ -53,12 +53,3 @@ def audio_format(media_type: str) -> str:
 def audio_media_type(name: str | None) -> str:
     """The media type of an audio format: "mp3" is "audio/mp3"."""
     return {"pcm16": "audio/l16", None: "audio/wav"}.get(name, f"audio/{name}")
-
-
-def is_base64(data: str) -> bool:
-    """Whether a text is base64 (standard alphabet, line breaks allowed)."""
-    try:
-        base64.b64decode("".join(data.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True

@@ -10,6 +10,7 @@ import msgspec
 from polyroute.catalog.model import Persona
 from polyroute.dialects import media
 from polyroute.dialects.fold import fold, unfold
+from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver, observe_chat
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
@@ -38,6 +39,8 @@ EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
 """Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
+_SIGNED = frozenset({Dialect.ANTHROPIC_MESSAGES, Dialect.GEMINI})
+"""Dialects whose signatures carry the state of other dialects for callers (see dialects.foreign_state)."""
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -81,8 +84,11 @@ class Conversation:
 def open_lane(
     conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None
 ) -> Lane:
-    """The lane for one attempt: relay where the endpoint speaks the caller's dialect and no persona has to be put in."""
-    if endpoint.dialect is conversation.call.dialect and conversation.persona is None:
+    """The lane for one attempt: relay where the endpoint speaks the caller's dialect, unless a persona has to be put in or
+    the conversation brings state that another dialect's provider issued."""
+    call = conversation.call
+    foreign = call.dialect in _SIGNED and isinstance(call.body, bytes) and holds_packed_state(call.body)
+    if endpoint.dialect is call.dialect and conversation.persona is None and not foreign:
         return RelayLane(conversation, adapter, endpoint, target, credential)
     return TranslateLane(conversation, adapter, endpoint, target, credential)
 
@@ -116,10 +122,8 @@ class RelayLane:
         if endpoint.dialect is not Dialect.GEMINI:  # which names its model in the URL
             fields["model"] = target.model
         if self._call.stream and endpoint.dialect is Dialect.OPENAI_CHAT:
-            options = given.get("stream_options")
-            if options is None or b'"include_usage"' not in bytes(options):
-                fields["stream_options"] = _with_usage(options)
-                self._withhold_usage = True
+            fields["stream_options"], asked = _with_usage(given.get("stream_options"))
+            self._withhold_usage = not asked
         fields, self.dropped = adapter.adjust(endpoint, fields)
         return msgspec.json.encode(fields)
 
@@ -148,16 +152,19 @@ class RelayLane:
         return upstream
 
 
-def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | dict[str, Any]:
-    """Stream options with the usage chunk switched on and everything else kept."""
-    if options is None:
-        return _INCLUDE_USAGE
-    decoded = msgspec.json.decode(options)
+def _with_usage(given: msgspec.Raw | None) -> tuple[msgspec.Raw | dict[str, Any], bool]:
+    """Stream options with the usage chunk switched on and everything else kept, and whether the caller asked for it."""
+    try:
+        decoded = None if given is None else msgspec.json.decode(given)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'stream_options': {error}", param="stream_options") from error
     if decoded is None:
-        return _INCLUDE_USAGE
+        return _INCLUDE_USAGE, False
     if not isinstance(decoded, dict):
         raise PolyrouteError(ErrorKind.INVALID_REQUEST, "'stream_options' must be an object.", param="stream_options")
-    return {**decoded, "include_usage": True}
+    if given is not None and decoded.get("include_usage") is True:
+        return given, True
+    return {**decoded, "include_usage": True}, False
 
 
 class TranslateLane:
@@ -184,7 +191,8 @@ class TranslateLane:
         self._check_dropped(target)
         self.request = adapter.request(
             endpoint, target, credential,
-            body=msgspec.json.encode(fields), content_type=JSON, stream=call.stream, forward=[],
+            body=msgspec.json.encode(fields), content_type=JSON, stream=call.stream,
+            forward=call.forward if endpoint.dialect is call.dialect else [],
         )  # fmt: skip
 
     def _check_dropped(self, target: Target) -> None:
@@ -201,7 +209,7 @@ class TranslateLane:
         """A reader that translates."""
         seen = Observation()
         if not self._call.stream:
-            return WholeTranslator(self._upstream, self._caller, self._request, seen)
+            return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
         if content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI:
             return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
         return StreamTranslator(self._upstream.parser(), _renderer(self._caller, self._request, self._call), seen)
@@ -212,8 +220,12 @@ class TranslateLane:
 
 
 def _renderer(caller: ChatCodec, request: ChatRequest, call: Call) -> EventRenderer:
-    # The id begins with its milliseconds since the epoch: see envelope.new_request_id.
-    return caller.renderer(request, call.id.removeprefix("req_"), int(call.id[4:15], 16) // 1000)
+    return caller.renderer(request, call.id.removeprefix("req_"), _created(call))
+
+
+def _created(call: Call) -> int:
+    """Seconds since the epoch: a call's id begins with its milliseconds (see envelope.new_request_id)."""
+    return int(call.id[4:15], 16) // 1000
 
 
 class WholeObserver:
@@ -244,9 +256,11 @@ class WholeObserver:
 class WholeTranslator:
     """A whole answer of one dialect becomes one of another: the fold of its events."""
 
-    def __init__(self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, seen: Observation) -> None:
+    def __init__(
+        self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, call: Call, seen: Observation
+    ) -> None:
         self.seen = seen
-        self._upstream, self._caller, self._request = upstream, caller, request
+        self._upstream, self._caller, self._request, self._call = upstream, caller, request, call
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -258,7 +272,12 @@ class WholeTranslator:
         """The answer in the caller's dialect."""
         events = self._upstream.parse_response(b"".join(self._parts))
         _note_whole(events, self.seen)
-        return self._caller.render_response(fold(events), self._request)
+        response = fold(events)
+        if response.created is None or response.id is None:  # Cohere and Gemini tell no time, Ollama no id
+            response = msgspec.structs.replace(
+                response, created=response.created or _created(self._call), id=response.id or self._call.id[4:]
+            )
+        return self._caller.render_response(response, self._request)
 
 
 def _note_whole(events: list[AnyEvent], seen: Observation) -> None:

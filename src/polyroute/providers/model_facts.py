@@ -1,13 +1,13 @@
 """What is known of model families by their ids: longest output, and the parameters that they answer with an error.
 
-Sources: the vendors' documentation as of November 2026. The vocabulary of `refuses` is ChatRequest's field names, and:
+Source: the AI SDK's table of Claude models, November 2026; OpenAI's families, whose refusals depend on the request, are
+known to the `openai_chat` dialect. The vocabulary of `refuses` is ChatRequest's field names, and:
 `prefill` (an assistant turn at the end), `forced_tool` (tool choice required or named), `thinking_disabled`,
 `thinking_budget` (manual thinking), `json_schema`, `system` (no system role), `image_url` (bytes only).
 """
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 import msgspec
@@ -23,9 +23,6 @@ class ModelFacts(msgspec.Struct, frozen=True):
 _UNKNOWN = ModelFacts()
 
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
-_OPENAI_REASONING = frozenset({
-    "temperature", "top_p", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "logit_bias",
-})  # fmt: skip
 _STRICT_THINKING = frozenset({"thinking_disabled", "thinking_budget"})
 
 # Matched anywhere in the id in this order; dots count as hyphens.
@@ -54,39 +51,14 @@ _CLAUDE: tuple[tuple[str, ModelFacts], ...] = (
 )
 _NEWER_CLAUDE = ModelFacts(128_000, _SAMPLING | {"prefill"})
 
-_OPENAI_O = re.compile(r"^o[134](-|$)")
-_OPENAI_GPT = re.compile(r"^gpt-([5-9])(?:[.-](\d+))?(?:[.-]|$)")
-
 
 @lru_cache(maxsize=4096)
 def model_facts(model: str) -> ModelFacts:
     """The facts of a model id as a maker or reseller writes it (`anthropic/claude-…`, `us.anthropic.claude-…`)."""
-    name = model.lower()
-    if "claude" in name:
-        return _claude(name.replace(".", "-"))
-    return _openai(name.rpartition("/")[2])
-
-
-def _claude(name: str) -> ModelFacts:
+    name = model.lower().replace(".", "-")
+    if "claude" not in name:
+        return _UNKNOWN
     for part, facts in _CLAUDE:
         if part in name:
             return facts
     return _NEWER_CLAUDE
-
-
-def _openai(name: str) -> ModelFacts:
-    if "chat" in name or "oss" in name:
-        return _UNKNOWN
-    if _OPENAI_O.match(name):
-        refuses = _OPENAI_REASONING
-        if name.startswith(("o3", "o4-mini")):
-            refuses |= {"stop"}
-        if name.startswith(("o1-mini", "o1-preview")):
-            refuses |= {"system"}
-        return ModelFacts(None, refuses)
-    found = _OPENAI_GPT.match(name)
-    if found is not None:
-        return ModelFacts(None, _OPENAI_REASONING)
-    if name.startswith("gpt-4o") and "search-preview" in name:
-        return ModelFacts(None, frozenset({"temperature"}))
-    return _UNKNOWN

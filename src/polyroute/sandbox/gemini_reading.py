@@ -290,7 +290,7 @@ def _thinks(model: str, config: Json) -> bool:
         raise invalid("You can only set only one of thinking budget and thinking level.")
     if thinking.get("thinkingBudget") == 0:
         return False
-    return bool(thinking) or re.search(r"gemini-([3-9]|\d\d)", model) is not None
+    return bool(thinking) or re.search(r"gemini-(2\.5|[3-9]|\d\d)", model) is not None
 
 
 def _limit(config: Json) -> int | None:

@@ -215,7 +215,7 @@ class _Speaker:
             case "openai" | "azure":
                 extras["service_tier"] = "default"
             case "openrouter":
-                extras["provider"] = "Sandbox"
+                extras |= {"provider": "Sandbox", "system_fingerprint": None}
             case "perplexity":
                 extras["citations"] = [source["url"] for source in _PERPLEXITY_SOURCES]
                 extras["search_results"] = _PERPLEXITY_SOURCES

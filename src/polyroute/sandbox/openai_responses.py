@@ -140,9 +140,14 @@ class _Speaker:
         }
         match self.exchange.profile.name:
             case "xai":
-                value["usage"]["cost_in_usd_ticks"] = usage.prompt * 2000 + usage.output * 5000
+                value["usage"] |= {
+                    "cost_in_usd_ticks": usage.prompt * 2000 + usage.output * 5000,
+                    "num_sources_used": 0,
+                }
+                value["usage"]["context_details"] = {"input_tokens": usage.prompt, "output_tokens": usage.output}
             case "openrouter":
-                value["usage"]["cost"] = round(usage.prompt * 0.000001 + usage.output * 0.000005, 9)
+                cost = round(usage.prompt * 0.000001 + usage.output * 0.000005, 9)
+                value["usage"] |= {"cost": cost, "is_byok": False, "cost_details": {"upstream_inference_cost": cost}}
         return value
 
     def _items(self) -> Iterator[tuple[Json, Call | None]]:

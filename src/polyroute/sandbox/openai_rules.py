@@ -14,7 +14,10 @@ _MISTRAL_ID = re.compile(r"^[A-Za-z0-9]{9}$")
 
 
 def check_provider_rules(exchange: Exchange) -> None:
-    """Raise `Refused` where the real provider would, beyond what all providers refuse."""
+    """Raise `Refused` where the real provider would, beyond what all providers refuse. What is meant for the gateway alone
+    is refused by all, so that a gateway that forwards it is caught."""
+    if exchange.strict and "polyroute" in exchange.body:
+        raise invalid("Unrecognized request argument supplied: polyroute")
     check = _RULES.get(exchange.profile.name)
     if exchange.strict and check is not None:
         check(exchange.body)

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import strategies as canonical
 
 from polyroute.dialects.anthropic_messages import CODEC
 from polyroute.dialects.fold import fold, unfold
@@ -29,6 +28,7 @@ from polyroute.types.chat import (
     ToolChoice,
 )
 from polyroute.types.operations import Dialect
+from support import strategies as canonical
 
 _A = Dialect.ANTHROPIC_MESSAGES
 _SIGNATURES = st.from_regex(r"EqQB[A-Za-z0-9]{4,8}", fullmatch=True)
@@ -79,8 +79,11 @@ def _requests(draw: st.DrawFn) -> tuple[ChatRequest, str]:
                 "stop": st.lists(canonical.names(), max_size=3).map(tuple),
                 "user": st.none() | canonical.texts(),
                 "service_tier": st.sampled_from([None, "auto", "standard_only"]),
-                "output_format": st.none() | st.builds(OutputFormat, kind=st.just("json_schema"), schema=canonical.schemas()),
-                "extra": st.sampled_from([{}, {_A.value: {"container": "c_1", "cache_control": {"type": "ephemeral"}}}]),
+                "output_format": st.none()
+                | st.builds(OutputFormat, kind=st.just("json_schema"), schema=canonical.schemas()),
+                "extra": st.sampled_from(
+                    [{}, {_A.value: {"container": "c_1", "cache_control": {"type": "ephemeral"}}}]
+                ),
                 "stream": st.booleans(),
             },
         )
@@ -109,7 +112,7 @@ def _loop_thinks(messages: tuple[Message, ...]) -> bool:
 
 
 @given(_requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_request_survives_rendering_and_parsing(drawn: tuple[ChatRequest, str]) -> None:
     request, model = drawn
     rendered = CODEC.render_request(request, ModelProfile(provider="anthropic", model=model))
@@ -144,20 +147,22 @@ def _ask(response: ChatResponse) -> ChatRequest:
 
 
 @given(_responses())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_whole_answer_survives_rendering_and_parsing(response: ChatResponse) -> None:
     body = CODEC.render_response(response, _ask(response))
     assert _plain(fold(CODEC.parse_response(body))) == response
 
 
 @given(_responses(), st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_streamed_answer_survives_any_split(response: ChatResponse, data: st.DataObject) -> None:
     renderer = CODEC.renderer(_ask(response), response.id or "", 0)
     stream = b"".join(renderer.feed(event) for event in unfold(response)) + renderer.close()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     parser = CODEC.parser()
-    events = [e for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for e in parser.feed(stream[start:end])]
+    events = [
+        e for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for e in parser.feed(stream[start:end])
+    ]
     events += parser.close()
     whole = CODEC.parser()
     assert events == whole.feed(stream) + whole.close()
@@ -180,7 +185,9 @@ def test_state_of_other_dialects_travels_in_signatures() -> None:
     call = ToolCallPart(
         id="call_1", name="f", arguments="{}", state=ProviderState(Dialect.GEMINI, {"thoughtSignature": "CsgC"})
     )
-    response = fold(CODEC.parse_response(json.dumps({"id": "msg_1", "content": [], "stop_reason": "end_turn"}).encode()))
+    response = fold(
+        CODEC.parse_response(json.dumps({"id": "msg_1", "content": [], "stop_reason": "end_turn"}).encode())
+    )
     choice = msgspec.structs.replace(response.choices[0], parts=(thought, call))
     answer = msgspec.structs.replace(response, choices=(choice,))
     message = json.loads(CODEC.render_response(answer, ChatRequest(model="m", messages=())))
@@ -192,4 +199,3 @@ def test_state_of_other_dialects_travels_in_signatures() -> None:
     body = {"model": "m", "max_tokens": 9, "messages": turns}
     replayed = CODEC.parse_request(json.dumps(body).encode())
     assert replayed.messages[1].parts == (thought, call)
-

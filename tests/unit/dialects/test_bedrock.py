@@ -202,7 +202,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
         "guardrailConfig": {"guardrailIdentifier": "g"}, "additionalModelRequestFields": {"anthropic_beta": ["x"]}}}]),
 }  # fmt: skip
 USER_PARTS = shown() | st.just(ImagePart(data=PNG, media_type="image/png")) | st.builds(
-    FilePart, data=st.just("JVBERi0="), media_type=st.sampled_from(["application/pdf", "text/csv"]), filename=st.just("my plan (2)")
+    FilePart, data=st.just("JVBERi0="), media_type=st.sampled_from(["application/pdf", "text/csv"]),
+    filename=st.just("my plan (2)"),
 ) | st.just(AudioPart(data="AAAA", format="wav"))  # fmt: skip
 
 
@@ -332,7 +333,8 @@ class TestConversations:
     @pytest.mark.parametrize(
         "part",
         [ImagePart(url="https://x.test/a.png"), FilePart(url="https://x.test/a.pdf"),
-         FilePart(data="AA", media_type="application/zip"), AudioPart(url="https://x.test/a.wav"), ImagePart(data="AAAA", media_type="image/tiff")],
+         FilePart(data="AA", media_type="application/zip"), AudioPart(url="https://x.test/a.wav"),
+         ImagePart(data="AAAA", media_type="image/tiff")],
     )  # fmt: skip
     def test_content_that_cannot_be_sent_is_never_dropped(self, part: Any) -> None:
         with pytest.raises(PolyrouteError) as caught:
@@ -399,6 +401,12 @@ class TestParameters:
 
     def test_models_that_cannot_think_say_so(self) -> None:
         assert CODEC.render_request(ask(reasoning=Reasoning(effort="low")), PROFILE).dropped == ("reasoning",)
+
+    def test_a_model_that_cannot_be_forced_is_asked(self) -> None:
+        newer = ModelProfile(provider="b", model="claude-opus-5-5", refuses=frozenset({"forced_tool"}))
+        rendered = CODEC.render_request(ask(tools=(Tool(name="f"),), tool_choice=ToolChoice(mode="required")), newer)
+        assert rendered.body["toolConfig"]["toolChoice"] == {"auto": {}}
+        assert rendered.notes
 
     def test_json_mode_is_asked_for_in_words(self) -> None:
         rendered = CODEC.render_request(ask(output_format=OutputFormat(kind="json_object")), CLAUDE)

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import strategies as canonical
 
 from polyroute.dialects.fold import fold, unfold
 from polyroute.dialects.gemini import CODEC, ArrayRenderer, parse_gemini_request
@@ -24,11 +23,11 @@ from polyroute.types.chat import (
     Reasoning,
     ReasoningPart,
     TextPart,
-    Tool,
     ToolCallPart,
     ToolResultPart,
 )
 from polyroute.types.operations import Dialect
+from support import strategies as canonical
 
 _G = Dialect.GEMINI
 _SIGNATURES = st.from_regex(r"CsgC[A-Za-z0-9]{4}", fullmatch=True)
@@ -52,7 +51,9 @@ _IMAGES = st.sampled_from(
 )
 _FILES = canonical.file_parts().map(lambda part: msgspec.structs.replace(part, filename=None))
 _USER = canonical.text_parts() | canonical.audio_parts() | _IMAGES | _FILES
-_LEVELS = st.builds(Reasoning, effort=st.sampled_from(["minimal", "low", "high"]), summary=st.sampled_from(["auto", "omitted"]))
+_LEVELS = st.builds(
+    Reasoning, effort=st.sampled_from(["minimal", "low", "high"]), summary=st.sampled_from(["auto", "omitted"])
+)
 _BUDGETS = st.one_of(
     st.builds(Reasoning, enabled=st.just(True), budget=st.integers(1, 24_576), summary=st.just("auto")),
     st.just(Reasoning(enabled=True, adaptive=True, summary="omitted")),
@@ -115,7 +116,15 @@ def _requests(draw: st.DrawFn) -> tuple[ChatRequest, str]:
                 | st.just(OutputFormat(kind="json_object"))
                 | st.builds(OutputFormat, kind=st.just("json_schema"), schema=canonical.schemas()),
                 "extra": st.sampled_from(
-                    [{}, {_G.value: {"cachedContent": "cachedContents/1", "generationConfig": {"responseModalities": ["TEXT"]}}}]
+                    [
+                        {},
+                        {
+                            _G.value: {
+                                "cachedContent": "cachedContents/1",
+                                "generationConfig": {"responseModalities": ["TEXT"]},
+                            }
+                        },
+                    ]
                 ),
                 "stream": st.booleans(),
             },
@@ -140,7 +149,7 @@ def _without_media(message: Message) -> Message:
 
 
 @given(_requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_request_survives_rendering_and_parsing(drawn: tuple[ChatRequest, str]) -> None:
     request, model = drawn
     rendered = CODEC.render_request(request, ModelProfile(provider="gemini", model=model))
@@ -172,7 +181,7 @@ def _plain(response: ChatResponse) -> ChatResponse:
 
 
 @given(_responses())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_whole_answer_survives_rendering_and_parsing(response: ChatResponse) -> None:
     body = CODEC.render_response(response, ChatRequest(model="m", messages=()))
     assert _plain(fold(CODEC.parse_response(body))) == response
@@ -184,21 +193,27 @@ def test_a_whole_answer_survives_rendering_and_parsing(response: ChatResponse) -
 def test_a_streamed_answer_survives_any_split(framing: str, response: ChatResponse, data: st.DataObject) -> None:
     request = ChatRequest(model="m", messages=())
     renderer = (
-        CODEC.renderer(request, response.id or "", 0) if framing == "events" else ArrayRenderer(request, response.id or "")
+        CODEC.renderer(request, response.id or "", 0)
+        if framing == "events"
+        else ArrayRenderer(request, response.id or "")
     )
     stream = b"".join(renderer.feed(event) for event in unfold(response)) + renderer.close()
     if framing == "array":
         assert isinstance(msgspec.json.decode(stream), list)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     parser = CODEC.parser()
-    events = [e for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for e in parser.feed(stream[start:end])]
+    events = [
+        e for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for e in parser.feed(stream[start:end])
+    ]
     events += parser.close()
     whole = CODEC.parser()
     assert events == whole.feed(stream) + whole.close()
     assert _plain(fold(events)) == response
 
 
-@given(st.lists(st.dictionaries(canonical.texts(0), canonical.json_values(2), max_size=3), max_size=4), st.integers(1, 7))
+@given(
+    st.lists(st.dictionaries(canonical.texts(0), canonical.json_values(2), max_size=3), max_size=4), st.integers(1, 7)
+)
 @settings(max_examples=100, deadline=None)
 def test_an_array_is_cut_into_its_objects(values: list[dict[str, Any]], step: int) -> None:
     stream = msgspec.json.format(msgspec.json.encode(values), indent=1)

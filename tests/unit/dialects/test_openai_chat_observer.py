@@ -87,7 +87,7 @@ def test_every_kind_of_content_is_meaningful(delta: bytes) -> None:
 
 
 @given(st.lists(st.integers(0, len(WHOLE) * 2), max_size=8), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_split_gives_the_same(cuts: list[int], line_end: bytes, withhold: bool) -> None:
     """In every framing, with comments and names of events between."""
     body = (b": hi\n\nevent: x\n" + WHOLE).replace(b"\n", line_end)
@@ -214,7 +214,7 @@ def test_answers_that_are_none_fail_the_attempt(body: bytes, kind: ErrorKind) ->
 
 
 @given(st.binary(max_size=60), st.integers(0, len(WHOLE)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_no_bytes_crash_the_observer(noise: bytes, at: int) -> None:
     body = WHOLE[:at] + noise + WHOLE[at:]
     with suppress(AttemptFailed):

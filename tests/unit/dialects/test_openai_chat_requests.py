@@ -101,7 +101,7 @@ fields = {
         fields=fields,
     )
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_is_rendered_is_read_back(asked: ChatRequest) -> None:
     """Nothing that chat completions can say is lost on the way out and in again."""
     to = profile("somebody", "m")
@@ -223,7 +223,7 @@ def test_bodies_that_are_no_object_are_refused(body: bytes) -> None:
         max_leaves=12,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_body_crashes_the_reader(value: Any) -> None:
     body = {"model": "m", "messages": [value], "tools": [value], "tool_choice": value, "response_format": value}
     with suppress(PolyrouteError):  # anything else escapes and fails

@@ -15,6 +15,8 @@ from polyroute.sandbox.server import Running
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say 60 words about harbours."}]}
 STREAM = {**ASK, "stream": True}
 CHAT = "/openai/v1/chat/completions"
+# It takes a millisecond; the rest is for a machine that is busy with other tests.
+PATIENCE = 1.0
 
 
 async def control(http: aiohttp.ClientSession, faults: Any = None, **more: Any) -> dict[str, Any]:
@@ -106,12 +108,16 @@ async def test_reset_breaks_the_connection_before_a_byte(http: aiohttp.ClientSes
 @pytest.mark.parametrize("body", [ASK, STREAM], ids=["whole", "stream"])
 async def test_cut_ends_in_the_middle(http: aiohttp.ClientSession, body: dict[str, Any]) -> None:
     await control(http, {"kind": "cut", "after_tokens": 20})
-    received = b""
+    received = bytearray()
+
+    async def read_all(response: aiohttp.ClientResponse) -> None:
+        async for chunk in response.content.iter_any():
+            received.extend(chunk)
+
     async with http.post(CHAT, json=body) as response:
         assert response.status == 200
         with pytest.raises(aiohttp.ClientError):
-            async for chunk in response.content.iter_any():
-                received += chunk
+            await read_all(response)
     assert received
     if body is STREAM:
         assert len(said(received.decode())) == 80
@@ -141,12 +147,12 @@ async def test_an_endless_hang_ends_when_the_caller_leaves_and_is_counted_at_onc
             await post(http, ASK)
     left = time.monotonic()
     while (await state(http))["aborted_by_client"] == 0:
-        assert time.monotonic() - left < 0.1
+        assert time.monotonic() - left < PATIENCE
     counters = (await state(http))["counters"]["openai"]
     assert counters == {"requests": 1, "faulted": 1, "aborted_by_client": 1, "open_streams": 0}
 
 
-async def test_a_stream_that_the_caller_leaves_is_counted_within_100_ms(http: aiohttp.ClientSession) -> None:
+async def test_a_stream_that_the_caller_leaves_is_counted_at_once(http: aiohttp.ClientSession) -> None:
     await control(http, tokens_per_second=100)
     async with http.post(CHAT, json=STREAM) as response:
         await response.content.readany()
@@ -154,7 +160,7 @@ async def test_a_stream_that_the_caller_leaves_is_counted_within_100_ms(http: ai
         response.close()
     left = time.monotonic()
     while (await state(http))["aborted_by_client"] == 0:
-        assert time.monotonic() - left < 0.1
+        assert time.monotonic() - left < PATIENCE
     assert (await state(http))["open_streams"] == 0
 
 
@@ -216,7 +222,11 @@ async def test_a_malformed_chunk_comes_between_good_ones(http: aiohttp.ClientSes
             b'"finishReason"',
         ),
         ("/ollama/api/chat", {"model": "qwen3", "messages": ASK["messages"]}, b'"done":true'),
-        ("/cohere/v2/chat", {"model": "command-a-03-2025", "messages": ASK["messages"], "stream": True}, b"message-end"),
+        (
+            "/cohere/v2/chat",
+            {"model": "command-a-03-2025", "messages": ASK["messages"], "stream": True},
+            b"message-end",
+        ),
         (
             "/bedrock/model/amazon.nova-pro-v1%3A0/converse-stream",
             {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
@@ -316,10 +326,14 @@ async def test_latency_and_pace_are_kept(http: aiohttp.ClientSession) -> None:
     took = time.monotonic() - started
     assert took >= 0.1 + whole["usage"]["completion_tokens"] / 500
     shown = (await state(http))["settings"]
-    assert shown == [{"provider": "openai", "operation": None, "latency": 0.1, "tokens_per_second": 500.0, "faults": []}]
+    assert shown == [
+        {"provider": "openai", "operation": None, "latency": 0.1, "tokens_per_second": 500.0, "faults": []}
+    ]
 
 
-async def test_requests_seen_are_kept_without_secrets_and_bounded(http: aiohttp.ClientSession, sandbox: Running) -> None:
+async def test_requests_seen_are_kept_without_secrets_and_bounded(
+    http: aiohttp.ClientSession, sandbox: Running
+) -> None:
     for number in range(7):
         await post(http, {**ASK, "seed": number})
     await post(http, ASK, "/groq/openai/v1/chat/completions")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anthropic
 import botocore.session
 import cohere
+import httpx
 import ollama
 import openai
 import pytest
@@ -30,12 +33,45 @@ CHAT_TOOL = {"type": "function", "function": {"name": "get_weather", "parameters
 ARGUMENTS = {"city": "Berlin", "days": 3}
 
 
-def openai_client(sandbox: Running, path: str = "openai/v1") -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{sandbox.url}/{path}", api_key="sk-test", max_retries=0)
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 
 
-async def test_openai_chat_runs_a_tool_and_quotes_its_result(sandbox: Running) -> None:
-    client = openai_client(sandbox)
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """Closes every client at the end of the test."""
+    async with AsyncExitStack() as closing:
+        yield closing
+
+
+@pytest.fixture
+async def openai_client(sandbox: Running, stack: AsyncExitStack) -> openai.AsyncOpenAI:
+    client = openai.AsyncOpenAI(base_url=f"{sandbox.url}/openai/v1", api_key="sk-test", max_retries=0)
+    return await stack.enter_async_context(client)
+
+
+@pytest.fixture
+async def claude(sandbox: Running, stack: AsyncExitStack) -> anthropic.AsyncAnthropic:
+    client = anthropic.AsyncAnthropic(base_url=f"{sandbox.url}/anthropic", api_key="sk-test", max_retries=0)
+    return await stack.enter_async_context(client)
+
+
+@pytest.fixture
+async def gemini(sandbox: Running, stack: AsyncExitStack) -> genai.Client:
+    client = genai.Client(api_key="sk-test", http_options=types.HttpOptions(base_url=f"{sandbox.url}/google"))
+    stack.callback(client.close)
+    stack.push_async_callback(client.aio.aclose)
+    return client
+
+
+@pytest.fixture
+async def bedrock(sandbox: Running, stack: AsyncExitStack) -> Any:
+    client = await asyncio.to_thread(bedrock_client, sandbox)
+    stack.callback(client.close)
+    return client
+
+
+async def test_openai_chat_runs_a_tool_and_quotes_its_result(openai_client: openai.AsyncOpenAI) -> None:
+    client = openai_client
     messages: list[Any] = [{"role": "user", "content": ASK}]
     first = await client.chat.completions.create(model="gpt-4o-mini", messages=messages, tools=[CHAT_TOOL])
     call = first.choices[0].message.tool_calls[0]
@@ -48,8 +84,8 @@ async def test_openai_chat_runs_a_tool_and_quotes_its_result(sandbox: Running) -
     assert 'get_weather said "rain, 7 degrees"' in second.choices[0].message.content
 
 
-async def test_openai_chat_streams_what_it_answers_whole(sandbox: Running) -> None:
-    client = openai_client(sandbox)
+async def test_openai_chat_streams_what_it_answers_whole(openai_client: openai.AsyncOpenAI) -> None:
+    client = openai_client
     ask: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": ASK + " explain"}]}
     ask["tools"] = [CHAT_TOOL]
     whole = await client.chat.completions.create(**ask)
@@ -63,7 +99,11 @@ async def test_openai_chat_streams_what_it_answers_whole(sandbox: Running) -> No
     assert folded.choices[0].message.content == whole.choices[0].message.content != ""
     theirs = whole.choices[0].message.tool_calls[0]
     ours = folded.choices[0].message.tool_calls[0]
-    assert (ours.id, ours.function.name, ours.function.arguments) == (theirs.id, "get_weather", theirs.function.arguments)
+    assert (ours.id, ours.function.name, ours.function.arguments) == (
+        theirs.id,
+        "get_weather",
+        theirs.function.arguments,
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,30 +120,34 @@ async def test_openai_chat_streams_what_it_answers_whole(sandbox: Running) -> No
     ],
 )
 async def test_openai_statuses_become_the_sdks_exceptions(
-    sandbox: Running, http: Any, status: int, error: type[openai.APIStatusError]
+    openai_client: openai.AsyncOpenAI, http: Any, status: int, error: type[openai.APIStatusError]
 ) -> None:
     await http.post("/_control", json={"provider": "openai", "faults": {"kind": "status", "status": status}})
     with pytest.raises(error) as caught:
-        await openai_client(sandbox).chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+        await openai_client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
     assert caught.value.status_code == status
     assert isinstance(caught.value.body, dict)
 
 
-async def test_openai_raises_on_an_error_inside_a_stream(sandbox: Running, http: Any) -> None:
+async def test_openai_raises_on_an_error_inside_a_stream(openai_client: openai.AsyncOpenAI, http: Any) -> None:
     fault = {"kind": "in_band_error", "status": 500, "after_tokens": 3}
     await http.post("/_control", json={"provider": "openai", "faults": fault})
-    stream = await openai_client(sandbox).chat.completions.create(
+    stream = await openai_client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": "x"}], stream=True
     )
-    seen = []
-    with pytest.raises(openai.APIError, match="server had an error"):
+    seen: list[str | None] = []
+
+    async def read_all() -> None:
         async for chunk in stream:
             seen.append(chunk.choices[0].delta.content)
+
+    with pytest.raises(openai.APIError, match="server had an error"):
+        await read_all()
     assert "".join(filter(None, seen)) == "[simulated o"
 
 
-async def test_responses_reason_call_and_remember(sandbox: Running) -> None:
-    client = openai_client(sandbox)
+async def test_responses_reason_call_and_remember(openai_client: openai.AsyncOpenAI) -> None:
+    client = openai_client
     tool: Any = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": True}
     ask: dict[str, Any] = {
         "model": "gpt-5.6-mini",
@@ -124,7 +168,11 @@ async def test_responses_reason_call_and_remember(sandbox: Running) -> None:
     output: Any = {"type": "function_call_output", "call_id": first.output[1].call_id, "output": "rain"}
     second = await client.responses.create(model="gpt-5.6-mini", input=[output], previous_response_id=first.id)
     assert 'get_weather said "rain"' in second.output_text
-    items: Any = [{"role": "user", "content": ASK}, *[item.model_dump(exclude_none=True) for item in first.output], output]
+    items: Any = [
+        {"role": "user", "content": ASK},
+        *[item.model_dump(exclude_none=True) for item in first.output],
+        output,
+    ]
     replayed = await client.responses.create(model="gpt-5.6-mini", input=items, store=False)
     assert 'get_weather said "rain"' in replayed.output_text
     await client.responses.delete(first.id)
@@ -132,8 +180,8 @@ async def test_responses_reason_call_and_remember(sandbox: Running) -> None:
         await client.responses.retrieve(first.id)
 
 
-async def test_anthropic_thinks_calls_and_takes_its_thinking_back(sandbox: Running) -> None:
-    client = anthropic.AsyncAnthropic(base_url=f"{sandbox.url}/anthropic", api_key="sk-test", max_retries=0)
+async def test_anthropic_thinks_calls_and_takes_its_thinking_back(claude: anthropic.AsyncAnthropic) -> None:
+    client = claude
     tools: Any = [{"name": "get_weather", "input_schema": SCHEMA}]
     ask: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 2000, "tools": tools}
     ask["thinking"] = {"type": "enabled", "budget_tokens": 1024}
@@ -156,10 +204,10 @@ async def test_anthropic_thinks_calls_and_takes_its_thinking_back(sandbox: Runni
         await client.messages.create(messages=messages, **ask)
 
 
-async def test_anthropic_overload_is_529(sandbox: Running, http: Any) -> None:
+async def test_anthropic_overload_is_529(claude: anthropic.AsyncAnthropic, http: Any) -> None:
     fault = {"kind": "status", "status": 529, "retry_after": "7"}
     await http.post("/_control", json={"provider": "anthropic", "faults": fault})
-    client = anthropic.AsyncAnthropic(base_url=f"{sandbox.url}/anthropic", api_key="sk-test", max_retries=0)
+    client = claude
     with pytest.raises(anthropic.APIStatusError) as caught:
         await client.messages.create(model="claude-opus-5-5", max_tokens=9, messages=[{"role": "user", "content": "x"}])
     assert caught.value.status_code == 529
@@ -175,8 +223,8 @@ def gemini_config(**more: Any) -> types.GenerateContentConfig:
     )
 
 
-async def test_gemini_calls_and_demands_its_signature_back(sandbox: Running) -> None:
-    client = genai.Client(api_key="sk-test", http_options=types.HttpOptions(base_url=f"{sandbox.url}/google"))
+async def test_gemini_calls_and_demands_its_signature_back(gemini: genai.Client) -> None:
+    client = gemini
     thoughts = types.ThinkingConfig(include_thoughts=True)
     config = gemini_config(thinking_config=thoughts)
     first = await client.aio.models.generate_content(model="gemini-3.8-flash", contents=ASK, config=config)
@@ -206,8 +254,8 @@ async def test_gemini_calls_and_demands_its_signature_back(sandbox: Running) -> 
         )
 
 
-async def test_gemini_structured_output_and_small_endpoints(sandbox: Running) -> None:
-    client = genai.Client(api_key="sk-test", http_options=types.HttpOptions(base_url=f"{sandbox.url}/google"))
+async def test_gemini_structured_output_and_small_endpoints(gemini: genai.Client) -> None:
+    client = gemini
     config = types.GenerateContentConfig(response_mime_type="application/json", response_json_schema=SCHEMA)
     answer = await client.aio.models.generate_content(model="gemini-2.5-flash", contents=ASK, config=config)
     assert answer.parsed == ARGUMENTS
@@ -221,8 +269,9 @@ async def test_gemini_structured_output_and_small_endpoints(sandbox: Running) ->
     assert "models/gemini-3.8-flash" in names
 
 
-async def test_ollama_chats_thinks_and_calls(sandbox: Running) -> None:
+async def test_ollama_chats_thinks_and_calls(sandbox: Running, stack: AsyncExitStack) -> None:
     client = ollama.AsyncClient(host=f"{sandbox.url}/ollama")
+    stack.push_async_callback(client._client.aclose)
     messages: list[Any] = [{"role": "user", "content": ASK}]
     first = await client.chat(model="qwen3.5:9b", messages=messages, tools=[CHAT_TOOL], think=True)
     assert first.message.thinking.startswith("[simulated reasoning]")
@@ -237,12 +286,13 @@ async def test_ollama_chats_thinks_and_calls(sandbox: Running) -> None:
     assert caught.value.status_code == 404
     generated = await client.generate(model="qwen3.5:9b", prompt="hello", format=SCHEMA)
     assert generated.response == '{"city":"simulated city","days":42}'
-    assert [row.model for row in (await client.list()).models][0] == "qwen3.5:9b"
+    assert (await client.list()).models[0].model == "qwen3.5:9b"
     assert len((await client.embed(model="nomic-embed-text", input=["a", "b"])).embeddings) == 2
 
 
-async def test_cohere_chats_whole_and_streamed(sandbox: Running) -> None:
-    client = cohere.AsyncClientV2(api_key="sk-test", base_url=f"{sandbox.url}/cohere")
+async def test_cohere_chats_whole_and_streamed(sandbox: Running, stack: AsyncExitStack) -> None:
+    transport = await stack.enter_async_context(httpx.AsyncClient())
+    client = cohere.AsyncClientV2(api_key="sk-test", base_url=f"{sandbox.url}/cohere", httpx_client=transport)
     ask: dict[str, Any] = {"model": "command-a-03-2025", "messages": [{"role": "user", "content": ASK}]}
     ask["tools"] = [CHAT_TOOL]
     whole = await client.chat(**ask)
@@ -275,8 +325,8 @@ def bedrock_client(sandbox: Running) -> Any:
     )
 
 
-async def test_bedrock_converses_over_its_binary_event_stream(sandbox: Running) -> None:
-    client = await asyncio.to_thread(bedrock_client, sandbox)
+async def test_bedrock_converses_over_its_binary_event_stream(bedrock: Any) -> None:
+    client = bedrock
     model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
     tools = {"tools": [{"toolSpec": {"name": "get_weather", "inputSchema": {"json": SCHEMA}}}]}
     messages: list[Any] = [{"role": "user", "content": [{"text": ASK}]}]
@@ -288,7 +338,9 @@ async def test_bedrock_converses_over_its_binary_event_stream(sandbox: Running) 
 
     def fold() -> tuple[list[str], str]:
         events = list(client.converse_stream(**ask)["stream"])
-        deltas = [event["contentBlockDelta"]["delta"]["toolUse"]["input"] for event in events if "contentBlockDelta" in event]
+        deltas = [
+            event["contentBlockDelta"]["delta"]["toolUse"]["input"] for event in events if "contentBlockDelta" in event
+        ]
         return [next(iter(event)) for event in events], "".join(deltas)
 
     names, arguments = await asyncio.to_thread(fold)
@@ -302,9 +354,12 @@ async def test_bedrock_converses_over_its_binary_event_stream(sandbox: Running) 
     assert 'get_weather said "rain"' in second["output"]["message"]["content"][0]["text"]
 
 
-async def test_bedrock_errors_keep_their_type(sandbox: Running, http: Any) -> None:
-    client = await asyncio.to_thread(bedrock_client, sandbox)
-    ask: dict[str, Any] = {"modelId": "amazon.nova-pro-v1:0", "messages": [{"role": "user", "content": [{"text": "x"}]}]}
+async def test_bedrock_errors_keep_their_type(bedrock: Any, http: Any) -> None:
+    client = bedrock
+    ask: dict[str, Any] = {
+        "modelId": "amazon.nova-pro-v1:0",
+        "messages": [{"role": "user", "content": [{"text": "x"}]}],
+    }
     await http.post("/_control", json={"provider": "bedrock", "faults": {"kind": "status", "status": 429}})
     with pytest.raises(ClientError) as caught:
         await asyncio.to_thread(client.converse, **ask)

@@ -74,7 +74,7 @@ def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
     reason, sequence = stop_reason(
         choice.finish,
         refused=any(isinstance(part, RefusalPart) for part in choice.parts),
-        called=any(isinstance(part, ToolCallPart) for part in choice.parts),
+        called=any(asks_caller(part) for part in choice.parts),
     )
     extra = response.extra.get(_A.value, {})
     return msgspec.json.encode(
@@ -89,6 +89,13 @@ def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
 def hides_reasoning(request: ChatRequest) -> bool:
     """Whether the caller asked for thinking blocks without their text (`display: omitted`)."""
     return request.reasoning is not None and request.reasoning.summary == "omitted"
+
+
+def asks_caller(part: AnyPart) -> bool:
+    """Whether a part is a call that waits for the caller: not one that the provider's own code made and answered."""
+    if not isinstance(part, ToolCallPart):
+        return False
+    return part.state is None or part.state.dialect is not _A or "caller" not in part.state.fields
 
 
 def stop_reason(finish: Finish, *, refused: bool, called: bool) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ import msgspec
 
 from polyroute.dialects.anthropic_messages.refusals import invalid, optional, required, typed
 from polyroute.dialects.foreign_state import unpack_state
-from polyroute.dialects.media_types import is_base64
+from polyroute.dialects.media_bytes import is_base64
 from polyroute.types.chat import (
     AnyPart,
     AudioPart,
@@ -123,7 +123,7 @@ def _source(fields: dict[str, Any], place: str) -> tuple[str, dict[str, Any]]:
 
 def _base64(source: dict[str, Any], place: str) -> str:
     data = required(source, "data", str, place)
-    if not data or not is_base64(data):
+    if not is_base64("".join(data.split())):
         raise invalid(f"{place}.data", "invalid base64 data")
     return data
 

@@ -10,6 +10,7 @@ import msgspec
 
 from polyroute.dialects.anthropic_messages.answer_out import (
     CallIds,
+    asks_caller,
     attached_state,
     closed_reasoning,
     hides_reasoning,
@@ -156,7 +157,7 @@ class MessagesRenderer:
         if kind is None:
             return b""
         self._refused |= isinstance(event.part, RefusalPart)
-        self._called |= isinstance(event.part, ToolCallPart)
+        self._called |= asks_caller(event.part)
         self._blocks[event.index] = _Block(event.part, kind)
         return self._give_way(event.index)
 

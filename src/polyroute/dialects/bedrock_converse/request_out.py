@@ -32,7 +32,7 @@ def render_converse(request: ChatRequest, profile: ModelProfile) -> Rendered:
     body: dict[str, Any] = {"messages": messages}
     if system:
         body["system"] = system
-    tools = _tool_config(request, losses)
+    tools = _tool_config(request, profile, losses)
     inference = _inference(request, profile, losses)
     additional: dict[str, Any] = {}
     _add_top_k(request, profile, additional, losses)
@@ -103,7 +103,7 @@ def _add_top_k(request: ChatRequest, profile: ModelProfile, additional: dict[str
             losses.drop("top_k")
 
 
-def _tool_config(request: ChatRequest, losses: Losses) -> dict[str, Any]:
+def _tool_config(request: ChatRequest, profile: ModelProfile, losses: Losses) -> dict[str, Any]:
     choice = request.tool_choice
     used = _tools_in_history(request)
     if choice is not None and choice.mode == "none" and not used:
@@ -129,7 +129,11 @@ def _tool_config(request: ChatRequest, losses: Losses) -> dict[str, Any]:
         return {}
     losses.drop("parallel_tool_calls", when=request.parallel_tool_calls is False)
     config: dict[str, Any] = {"tools": tools}
-    match choice.mode if choice is not None else None:
+    mode = choice.mode if choice is not None else None
+    if mode in {"required", "tool"} and "forced_tool" in profile.refuses:
+        losses.note("forced tool use lowered to auto, as the model refuses it")
+        mode = "auto"
+    match mode:
         case "auto":
             config["toolChoice"] = {"auto": {}}
         case "required":

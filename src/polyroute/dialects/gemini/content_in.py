@@ -9,7 +9,8 @@ import msgspec
 
 from polyroute.dialects.foreign_state import unpack_state
 from polyroute.dialects.gemini.names import Fields, invalid
-from polyroute.dialects.media_types import audio_format, is_base64, media_type_of_url
+from polyroute.dialects.media_bytes import is_base64
+from polyroute.dialects.media_types import audio_format, media_type_of_url
 from polyroute.types.chat import (
     AnyPart,
     AudioPart,
@@ -188,7 +189,7 @@ def _inline(fields: Fields, state: ProviderState | None) -> AnyPart:
         raise invalid("Unsupported MIME type: ", fields.path("mimeType"))
     data = (fields.typed("data", str) or "").replace("-", "+").replace("_", "/")
     data += "=" * (-len(data) % 4)
-    if not data or not is_base64(data):
+    if not is_base64("".join(data.split())):
         raise invalid(
             f"Invalid value at '{fields.path('data')}' (TYPE_BYTES), Base64 decoding failed", fields.path("data")
         )

@@ -108,15 +108,14 @@ class Chunk(msgspec.Struct):
 class _Choice:
     """One candidate so far. `open` is the text or reasoning part that goes on, with its index."""
 
-    __slots__ = ("calls", "extra", "kind", "length", "message", "next", "open", "reason", "signature", "texts")
+    __slots__ = ("calls", "extra", "kind", "message", "next", "open", "pieces", "reason", "signature")
 
     def __init__(self) -> None:
         self.next = 0
         self.open: int | None = None
         self.kind = ""
-        self.length = 0
         self.signature: str | None = None
-        self.texts: dict[int, str] = {}
+        self.pieces: list[str] = []
         self.calls = 0
         self.reason: str | None = None
         self.message: str | None = None
@@ -200,6 +199,7 @@ class Reading:
         if text and (choice.kind != kind or choice.open is None or not joins or signed):
             self._close(number, choice, events)
             choice.open, choice.kind = choice.next, kind
+            choice.pieces = []
             choice.next += 1
             opened: AnyPart = ReasoningPart(summary=True) if kind == "reasoning" else TextPart(text="")
             events.append(PartStarted(choice=number, index=choice.open, part=opened))
@@ -207,7 +207,7 @@ class Reading:
         if text:
             events.append(PartDelta(choice=number, index=choice.open, text=text))
             if kind == "text":
-                choice.texts[choice.open] = choice.texts.get(choice.open, "") + text
+                choice.pieces.append(text)
         if signature:
             choice.signature = signature
 
@@ -287,7 +287,7 @@ class Reading:
     def _finish_choice(self, number: int, choice: _Choice, events: list[AnyEvent]) -> None:
         annotations: tuple[dict[str, Any], ...] = ()
         if choice.open is not None and choice.kind == "text" and choice.extra:
-            annotations = grounding_annotations(choice.extra, choice.texts.get(choice.open, ""))
+            annotations = grounding_annotations(choice.extra, "".join(choice.pieces))
         self._close(number, choice, events, annotations)
         reason = choice.reason
         if reason in _FAILED:

@@ -36,7 +36,8 @@ from polyroute.types.operations import Dialect
 from polyroute.types.usage import Usage
 
 _encode = msgspec.json.encode
-SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
+"""The tiers that OpenAI's types know."""
 _FINISHES = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"}
 
 

@@ -109,6 +109,10 @@ def _read_item(item: dict[str, Any]) -> ReasoningPart | None:
 
 def _read_state(record: dict[str, Any]) -> ProviderState | None:
     dialect, fields = record.get("dialect"), record.get("state")
-    if not isinstance(fields, dict) or dialect not in set(Dialect):
-        return None
-    return ProviderState(Dialect(dialect), fields)
+    known = dialect_of(dialect)
+    return ProviderState(known, fields) if known is not None and isinstance(fields, dict) else None
+
+
+def dialect_of(name: Any) -> Dialect | None:
+    """The dialect of that name, if there is one."""
+    return Dialect(name) if isinstance(name, str) and name in set(Dialect) else None

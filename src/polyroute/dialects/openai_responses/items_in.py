@@ -91,6 +91,8 @@ def read_input(value: Any, *, stored: bool) -> tuple[Message, ...]:
 
 def _read_item(reading: _Reading, item: dict[str, Any], param: str) -> None:
     kind = item.get("type", "message" if "role" in item else None)
+    if not isinstance(kind, str):
+        kind = None
     if kind == "message":
         _read_message(reading, item, param)
     elif kind == "reasoning":

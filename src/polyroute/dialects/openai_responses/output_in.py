@@ -62,7 +62,7 @@ class OutputReading:
         """An item begins. Calls begin at once; messages and reasoning with their first text."""
         item = self._item(output_index, wire.get("id"))
         item.phase = wire["phase"] if isinstance(wire.get("phase"), str) else None
-        if wire.get("type") in _CALLS:
+        if wire.get("type") in tuple(_CALLS):
             self._begin_call(item, wire, events)
 
     def delta(

@@ -210,12 +210,10 @@ class ReasoningOut(ItemOut):
         elif text:
             record["content"] = [{"type": "reasoning_text", "text": text}]
         state = self._part.state
-        if state is not None and state.dialect is Dialect.OPENAI_RESPONSES:
-            record |= {name: value for name, value in state.fields.items() if name != "item"}
-        encrypted = pack(msgspec.structs.replace(self._part, text=text, summary=self._part.summary), text)
-        if encrypted is not None:
-            record["encrypted_content"] = encrypted
-        return record
+        if state is not None and state.dialect is Dialect.OPENAI_RESPONSES and state.fields.get("id") == self.id:
+            return record | state.fields
+        encrypted = pack(msgspec.structs.replace(self._part, text=text), text)
+        return record if encrypted is None else record | {"encrypted_content": encrypted}
 
     def begin(self, stream: Stream) -> bytes:
         """The item is announced, once."""
@@ -242,6 +240,9 @@ class ReasoningOut(ItemOut):
         self._part = msgspec.structs.replace(self._part, state=state)
         if state is not None and isinstance(item := state.fields.get("item"), dict):
             self._item = item
+        elif state is not None and state.dialect is Dialect.OPENAI_RESPONSES and not self._announced:
+            identity = state.fields.get("id")
+            self.id = identity if isinstance(identity, str) else self.id
         out, text = self.begin(stream), "".join(self._text)
         if self._open and self._as_summary:
             part = {"type": "summary_text", "text": text}

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from polyroute.dialects.openai_chat.state import dialect_of
 from polyroute.types.chat import ProviderState, ReasoningPart
 from polyroute.types.operations import Dialect
 
@@ -52,13 +53,11 @@ def opaque(item: dict[str, Any]) -> ReasoningPart:
 
 
 def pack(part: ReasoningPart, shown: str) -> str | None:
-    """The `encrypted_content` that carries another dialect's state; the text goes along where the item shows another one."""
+    """The `encrypted_content` that carries another dialect's state, or that of an item which got another id here; the text
+    goes along where the item shows another one."""
     state = part.state
     if state is None:
         return None
-    if state.dialect is Dialect.OPENAI_RESPONSES:
-        encrypted = state.fields.get("encrypted_content")
-        return encrypted if isinstance(encrypted, str) else None
     record: dict[str, Any] = {"dialect": state.dialect.value, "state": state.fields}
     if part.text != shown:
         record["text"] = part.text
@@ -79,7 +78,7 @@ def pack_call(state: ProviderState | None) -> dict[str, Any]:
 def read_call_state(item: dict[str, Any]) -> ProviderState | None:
     """The state of a call item: its own id, or another dialect's state."""
     ours = item.get(STATE_FIELD)
-    if isinstance(ours, dict) and ours.get("dialect") in set(Dialect) and isinstance(ours.get("state"), dict):
+    if isinstance(ours, dict) and dialect_of(ours.get("dialect")) and isinstance(ours.get("state"), dict):
         return ProviderState(Dialect(ours["dialect"]), ours["state"])
     identity = item.get("id")
     return ProviderState(Dialect.OPENAI_RESPONSES, {"id": identity}) if isinstance(identity, str) and identity else None
@@ -90,10 +89,6 @@ def _unpack(encrypted: str) -> dict[str, Any] | None:
         record = msgspec.json.decode(base64.b64decode(encrypted.removeprefix(_OURS), validate=True))
     except (binascii.Error, ValueError, RecursionError, msgspec.DecodeError):
         return None
-    if (
-        not isinstance(record, dict)
-        or record.get("dialect") not in set(Dialect)
-        or not isinstance(record.get("state"), dict)
-    ):
+    if not isinstance(record, dict) or not isinstance(record.get("state"), dict):
         return None
-    return record
+    return record if dialect_of(record.get("dialect")) else None
