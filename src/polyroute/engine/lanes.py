@@ -39,8 +39,6 @@ EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
 """Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
-_SIGNED = frozenset({Dialect.ANTHROPIC_MESSAGES, Dialect.GEMINI})
-"""Dialects whose signatures carry the state of other dialects for callers (see dialects.foreign_state)."""
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -87,7 +85,7 @@ def open_lane(
     """The lane for one attempt: relay where the endpoint speaks the caller's dialect, unless a persona has to be put in or
     the conversation brings state that another dialect's provider issued."""
     call = conversation.call
-    foreign = call.dialect in _SIGNED and isinstance(call.body, bytes) and holds_packed_state(call.body)
+    foreign = is_chat(call.dialect) and isinstance(call.body, bytes) and holds_packed_state(call.body)
     if endpoint.dialect is call.dialect and conversation.persona is None and not foreign:
         return RelayLane(conversation, adapter, endpoint, target, credential)
     return TranslateLane(conversation, adapter, endpoint, target, credential)
