@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -43,7 +44,7 @@ class Execution:
         self._timeouts = timeouts
         self._deadline = deadline
         self._breakers = breakers
-        self._policy = RetryPolicy(retries=retries)
+        self._retries = retries
         self._render_error = render_error
         self._loop = asyncio.get_running_loop()
 
@@ -102,7 +103,7 @@ class Execution:
                 ERROR_TABLE[failure.kind],
                 failure,
                 Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
-                self._policy,
+                RetryPolicy(retries=self._retries),
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
@@ -210,8 +211,7 @@ class Execution:
         headers = [
             (b"content-type", content_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
-            (b"x-polyroute-provider", target.provider.encode()),
-            (b"x-polyroute-model", _header_text(target.model)),
+            *_target_headers(target),
             (b"x-polyroute-attempts", b"%d" % settlement.attempts),
         ]
         if lane.dropped:
@@ -226,6 +226,14 @@ def _content_type(headers: Headers) -> bytes:
         if name == b"content-type":
             return value.lower()
     return b""
+
+
+@lru_cache(maxsize=1024)
+def _target_headers(target: Target) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"x-polyroute-provider", _header_text(target.provider)),
+        (b"x-polyroute-model", _header_text(target.model)),
+    )
 
 
 def _header_text(text: str) -> bytes:
