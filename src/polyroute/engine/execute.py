@@ -34,6 +34,7 @@ class Execution:
     def __init__(
         self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -46,7 +47,7 @@ class Execution:
         self._breakers = breakers
         self._retries = retries
         self._render_error = render_error
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
@@ -203,7 +204,7 @@ class Execution:
 
         return StreamAnswer(
             headers, first, response, reader, settlement, timeouts=timeouts, deadline=self._deadline,
-            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated,
+            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated, loop=loop,
         )  # fmt: skip
 
     def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
