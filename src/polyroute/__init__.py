@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from polyroute.types.version import __version__
+
 if TYPE_CHECKING:
     from polyroute.library import Gateway
 
-__all__ = ["Gateway"]
-__version__ = "0.1.0"
+__all__ = ["Gateway", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

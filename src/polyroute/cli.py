@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyroute import __version__
+from polyroute.types.version import __version__
 
 if TYPE_CHECKING:
     from polyroute.catalog.model import Catalog

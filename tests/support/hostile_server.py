@@ -98,9 +98,13 @@ async def hostile_server(
         yield server
     finally:
         listening.close()
-        for task in tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes: list[object] = []
+        while tasks:  # a connection that was accepted just now comes in during the first round
+            ending, tasks[:] = list(tasks), []
+            for task in ending:
+                task.cancel()
+            outcomes += await asyncio.gather(*ending, return_exceptions=True)
+            await asyncio.sleep(0)
         await listening.wait_closed()
     for outcome in outcomes:
         if isinstance(outcome, Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
@@ -24,10 +25,8 @@ class RawAnswer(msgspec.Struct, frozen=True):
 def exchange(address: tuple[str, int], request: bytes) -> RawAnswer:
     """Send bytes on a new connection and read one answer; status 0 where the server only hung up."""
     with socket.create_connection(address, timeout=10) as connection:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
             connection.sendall(request)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has answered already
         received = b""
         while b"\r\n\r\n" not in received:
             piece = _receive(connection)

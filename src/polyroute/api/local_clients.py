@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from polyroute import __version__
 from polyroute.api.listing import names_for
 from polyroute.catalog.model import Catalog
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Operation
 from polyroute.types.records import KeyRecord
+from polyroute.types.version import __version__
 
 _STARTED = datetime.now(UTC).isoformat().replace("+00:00", "Z")
 

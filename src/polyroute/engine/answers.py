@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from polyroute.engine.lanes import StreamTranslator
 from polyroute.engine.settlement import Settlement
+from polyroute.engine.translators import StreamTranslator
 from polyroute.ports import AnswerReader, Headers, Timeouts, WireResponse
 from polyroute.types.errors import AttemptFailed, Failure, PolyrouteError
 

@@ -8,29 +8,25 @@ from typing import Any, Protocol
 import msgspec
 
 from polyroute.catalog.model import Persona
-from polyroute.dialects import media
-from polyroute.dialects.fold import fold, unfold
 from polyroute.dialects.foreign_state import holds_packed_state
-from polyroute.dialects.openai_chat.observer import ChatObserver, observe_chat
+from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
-from polyroute.engine.observe import BytesObserver, ParserObserver, empty_answer, note_event
+from polyroute.engine.observe import BytesObserver, ParserObserver, WholeObserver
 from polyroute.engine.persona import apply_persona
+from polyroute.engine.translators import StreamTranslator, UnstreamedReader, WholeTranslator, make_renderer
 from polyroute.ports import (
     Adapter,
     AnswerReader,
     Body,
     Call,
-    ChatCodec,
     Credential,
     Endpoint,
-    EventParser,
-    EventRenderer,
     Observation,
     WireRequest,
 )
-from polyroute.types.chat import AnyEvent, ChatRequest
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.types.chat import ChatRequest
+from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Dialect
 from polyroute.types.plans import Target
 
@@ -210,138 +206,8 @@ class TranslateLane:
             return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
         if content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI:
             return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
-        return StreamTranslator(self._upstream.parser(), _renderer(self._caller, self._request, self._call), seen)
+        return StreamTranslator(self._upstream.parser(), make_renderer(self._caller, self._request, self._call), seen)
 
     def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""
         return self._caller.stream_media_type.encode() if self._call.stream else JSON
-
-
-def _renderer(caller: ChatCodec, request: ChatRequest, call: Call) -> EventRenderer:
-    return caller.renderer(request, call.id.removeprefix("req_"), _created(call))
-
-
-def _created(call: Call) -> int:
-    """Seconds since the epoch: a call's id begins with its milliseconds (see envelope.new_request_id)."""
-    return int(call.id[4:15], 16) // 1000
-
-
-class WholeObserver:
-    """Relays a whole answer after a look at it."""
-
-    def __init__(self, dialect: Dialect, seen: Observation) -> None:
-        self.seen = seen
-        self._dialect = dialect
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> bytes:
-        """Nothing yet: the answer counts when it is whole."""
-        self._parts.append(data)
-        return b""
-
-    def end(self) -> bytes:
-        """The answer as it came."""
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        if self._dialect is Dialect.OPENAI_CHAT:
-            self.seen = observe_chat(body)
-        elif is_chat(self._dialect):
-            _note_whole(codec(self._dialect).parse_response(body), self.seen)
-        else:
-            media.observe_json(self._dialect, body, self.seen)
-        return body
-
-
-class WholeTranslator:
-    """A whole answer of one dialect becomes one of another: the fold of its events."""
-
-    def __init__(
-        self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, call: Call, seen: Observation
-    ) -> None:
-        self.seen = seen
-        self._upstream, self._caller, self._request, self._call = upstream, caller, request, call
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> bytes:
-        """Nothing yet."""
-        self._parts.append(data)
-        return b""
-
-    def end(self) -> bytes:
-        """The answer in the caller's dialect."""
-        events = self._upstream.parse_response(b"".join(self._parts))
-        _note_whole(events, self.seen)
-        response = fold(events)
-        if response.created is None or response.id is None:  # Cohere and Gemini tell no time, Ollama no id
-            response = msgspec.structs.replace(
-                response, created=response.created or _created(self._call), id=response.id or self._call.id[4:]
-            )
-        return self._caller.render_response(response, self._request)
-
-
-def _note_whole(events: list[AnyEvent], seen: Observation) -> None:
-    for event in events:
-        note_event(seen, event)
-    if not seen.meaningful:
-        raise empty_answer()
-
-
-class StreamTranslator:
-    """A stream of one dialect becomes one of another, event by event."""
-
-    def __init__(self, parser: EventParser, renderer: EventRenderer, seen: Observation) -> None:
-        self.seen = seen
-        self._parser, self._renderer = parser, renderer
-
-    def feed(self, data: bytes) -> bytes:
-        """The bytes that these events become."""
-        return self._render(self._parser.feed(data))
-
-    def end(self) -> bytes:
-        """The end of the caller's stream."""
-        tail = self._render(self._parser.close())
-        if not self.seen.meaningful:
-            raise empty_answer()
-        return tail + self._renderer.close()
-
-    def error(self, error: PolyrouteError) -> bytes:
-        """The caller's stream, failed."""
-        return self._renderer.error(error)
-
-    def _render(self, events: list[AnyEvent]) -> bytes:
-        out = []
-        for event in events:
-            note_event(self.seen, event)
-            out.append(self._renderer.feed(event))
-        return b"".join(out)
-
-
-class UnstreamedReader:
-    """A provider that answered whole although a stream was asked for: the caller gets its stream all the same."""
-
-    def __init__(
-        self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, call: Call, seen: Observation
-    ) -> None:
-        self.seen = seen
-        self._upstream = upstream
-        self._renderer = _renderer(caller, request, call)
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> bytes:
-        """Nothing yet."""
-        self._parts.append(data)
-        return b""
-
-    def end(self) -> bytes:
-        """The whole stream at once."""
-        body = b"".join(self._parts)
-        if body.lstrip()[:1] not in (b"{", b"["):
-            raise AttemptFailed(
-                Failure(
-                    kind=ErrorKind.BAD_RESPONSE,
-                    message="The provider's answer is neither a stream nor JSON.",
-                    detail=body[:2000].decode("utf-8", "replace"),
-                )
-            )
-        events = unfold(fold(self._upstream.parse_response(body)))
-        _note_whole(events, self.seen)
-        return b"".join(self._renderer.feed(event) for event in events) + self._renderer.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from polyroute.dialects import media
+from polyroute.dialects.openai_chat.observer import observe_chat
+from polyroute.dialects.registry import codec, is_chat
 from polyroute.ports import EventParser, Observation
 from polyroute.types.chat import (
     AnyEvent,
@@ -17,6 +20,7 @@ from polyroute.types.chat import (
     ToolCallPart,
 )
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
+from polyroute.types.operations import Dialect
 
 
 def note_event(seen: Observation, event: AnyEvent) -> None:
@@ -103,3 +107,35 @@ class BytesObserver:
             raise empty_answer()
         self.seen.complete = True
         return b""
+
+
+class WholeObserver:
+    """Relays a whole answer after a look at it."""
+
+    def __init__(self, dialect: Dialect, seen: Observation) -> None:
+        self.seen = seen
+        self._dialect = dialect
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing yet: the answer counts when it is whole."""
+        self._parts.append(data)
+        return b""
+
+    def end(self) -> bytes:
+        """The answer as it came."""
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if self._dialect is Dialect.OPENAI_CHAT:
+            self.seen = observe_chat(body)
+        elif is_chat(self._dialect):
+            note_whole(codec(self._dialect).parse_response(body), self.seen)
+        else:
+            media.observe_json(self._dialect, body, self.seen)
+        return body
+
+
+def note_whole(events: list[AnyEvent], seen: Observation) -> None:
+    for event in events:
+        note_event(seen, event)
+    if not seen.meaningful:
+        raise empty_answer()
