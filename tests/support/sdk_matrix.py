@@ -100,7 +100,7 @@ CASES = (
 
 _GENERATE = "/api/generate has one prompt: neither tools nor turns"
 _VAPI = "Vapi asks for streams only, and sends no images, schemas or reasoning"
-_DEEPSEEK = "DeepSeek's chat has json_object only: refused before it is asked (see test_refused_cells)"
+_DEEPSEEK = "DeepSeek's chat has json_object only: refused before it is asked (see test_refusals)"
 _NO_WORKER_CUT = "a queue's answer is polled: there is no stream of bytes to cut"
 
 _MISTRAL = "relayed byte for byte: Mistral's own list of thinking and text parts, which OpenAI's client cannot read"
