@@ -128,7 +128,9 @@ class Execution:
         try:
             lane = open_lane(self._conversation, adapter, endpoint, target, credential)
         except PolyrouteError as error:
-            raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
+            raise AttemptFailed(
+                Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
+            ) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()
