@@ -12,7 +12,8 @@ from polyroute.catalog.inputs import read_input
 from polyroute.catalog.model import Catalog
 from polyroute.catalog.rows import load_rows
 from polyroute.routing.plan import Facts, PlanRequest, RouteRules
-from polyroute.routing.planners import ModelFacts, refusal, route_planner
+from polyroute.catalog.model import ModelFacts
+from polyroute.routing.planners import refusal, route_planner
 from polyroute.types.errors import ErrorKind
 from polyroute.types.operations import Capability, Dialect, ProviderKind
 from polyroute.types.plans import Drop, Plan, Target
