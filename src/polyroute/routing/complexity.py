@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import msgspec
 
-from polyroute.catalog.model import ComplexityRules as ComplexityRules
-from polyroute.catalog.model import Level
+from polyroute.catalog.model import ComplexityRules, Level
 from polyroute.routing.requirements import Requirements, requirements_of_request
 from polyroute.types.chat import ChatRequest, TextPart
 from polyroute.types.operations import Capability
+
 
 class ComplexityFacts(msgspec.Struct, frozen=True):
     """What the rules look at."""

@@ -6,8 +6,9 @@ import msgspec
 
 from polyroute.routing.breaker import State
 from polyroute.routing.breakers import breaker_key
-from polyroute.routing.plan import PRICED, Facts, PlanRequest, RoutePlanner, target_name
+from polyroute.routing.candidates import Facts, PlanRequest, target_name
 from polyroute.routing.complexity import Complexity
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import TargetFacts
 from polyroute.routing.retry import Restriction
 from polyroute.types.operations import Capability, Dialect, Operation
@@ -95,7 +96,7 @@ def record(
                     breakers[key] = BreakerFact(seen.state, seen.until, seen.cause)
     names = planner.names
     looked = planner.observes(plan.policy)
-    priced = plan.policy in PRICED or request.budget is not None or planner.rules.same_model == "price"
+    priced = request.budget is not None or planner.prices_matter(plan.policy)
     return Decision(
         route=plan.route,
         operation=plan.operation,

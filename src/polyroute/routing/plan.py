@@ -13,12 +13,7 @@ import msgspec
 
 from polyroute.routing.arbitration import arbitrate
 from polyroute.routing.breakers import BreakerView
-from polyroute.routing.candidates import Candidate as Candidate
-from polyroute.routing.candidates import Entry
-from polyroute.routing.candidates import Facts as Facts
-from polyroute.routing.candidates import PlanRequest as PlanRequest
-from polyroute.routing.candidates import RouteRules as RouteRules
-from polyroute.routing.candidates import target_name as target_name
+from polyroute.routing.candidates import Candidate, Entry, Facts, PlanRequest, RouteRules, target_name
 from polyroute.routing.filters import (
     breaker_drop,
     let_through,
@@ -95,6 +90,11 @@ class RoutePlanner:
         rules = self.rules
         return (policy or rules.policy) in _MEASURED or rules.low_budget is not None or rules.same_model == "price"
 
+    def prices_matter(self, policy: str | None) -> bool:
+        """Whether the order depends on prices."""
+        rules = self.rules
+        return (policy or rules.policy) in PRICED or rules.low_budget is not None or rules.same_model == "price"
+
     def observes(self, policy: str | None) -> bool:
         """Whether the order depends on what was observed."""
         return (policy or self.rules.policy) in OBSERVED or self.rules.same_model in ("price", "latency")
@@ -137,7 +137,9 @@ class RoutePlanner:
         notes: tuple[str, ...] = ()
         if budget is not None and rules.low_budget is not None and budget < rules.low_budget:
             policy = "cheapest"
-            notes = (f"the budget is below the route's low budget of {rules.low_budget:.6f} USD: the cheapest goes first",)
+            notes = (
+                f"the budget is below the route's low budget of {rules.low_budget:.6f} USD: the cheapest goes first",
+            )
         fits = request.tokens is None or view.smallest_context is None or size_of(request) <= view.smallest_context
         if policy == "priority" and fits and budget is None and not facts.breakers:
             if view.plan is not None:

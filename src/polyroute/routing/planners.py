@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from polyroute.catalog.model import Catalog, Level, ModelFacts, Provider, Route
-from polyroute.routing.plan import Candidate, RoutePlanner, RouteRules
+from polyroute.routing.candidates import Candidate, RouteRules
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import Terms, terms_of_price
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Capability, Operation, ProviderKind
 from polyroute.types.plans import DropCause, Plan, Target
 from polyroute.types.usage import Price
-
 
 _NOTHING = ModelFacts()
 
@@ -66,7 +66,9 @@ def route_planner(
     return RoutePlanner(rules or rules_of(route), main + chain + unusable)
 
 
-def chain_planner(catalog: Catalog, route: Route, targets: Sequence[Target], *, price: PriceOf = no_price) -> RoutePlanner:
+def chain_planner(
+    catalog: Catalog, route: Route, targets: Sequence[Target], *, price: PriceOf = no_price
+) -> RoutePlanner:
     """The planner of one of a route's separate chains, which is tried in its own order."""
     rules = RouteRules(route=route.name, operation=route.operation)
     source = _Source(catalog, route.operation, {}, price, {})
@@ -110,8 +112,10 @@ class _Source:
 
     def _candidate(self, target: Target, provider: Provider, *, priority: float | None, fallback: bool) -> Candidate:
         facts = self._models.get(target) or provider.model_facts.get(target.model, _NOTHING)
-        price = facts.price or self._price(target.provider, target.model)
-        per_input, per_output, per_request = terms_of_price(price, mark_up=provider.mark_up)
+        price, mark_up = facts.price, 1.0
+        if price is None:
+            price, mark_up = self._price(target.provider, target.model), provider.mark_up
+        per_input, per_output, per_request = terms_of_price(price, mark_up=mark_up)
         return Candidate(
             target=target,
             kind=provider.kind,

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 
 import msgspec
 
-from polyroute.catalog.model import BalanceWeights as BalanceWeights
+from polyroute.catalog.model import BalanceWeights
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.usage import Price
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -17,7 +17,7 @@ class CurrencySettings(Section):
 
     per_usd: Rate
     """What one US dollar buys: 26000 for VND."""
-    date: datetime.date
+    date: dt.date
     """The day of that rate, as `2026-11-20`; explanations name it."""
 
 
