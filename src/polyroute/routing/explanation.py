@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from polyroute.routing.breakers import breaker_key
 from polyroute.routing.decision import Decision
 from polyroute.types.plans import Plan
 
@@ -14,49 +15,10 @@ _LONGEST_SUMMARY = 1000
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
-class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """One target and what became of it. `score` is the policy's, lower is better."""
-
-    target: str
-    place: int | None = None
-    score: float | None = None
-    dropped: str | None = None
-    cause: str | None = None
-    breakers: tuple[str, ...] = ()
-    observed: dict[str, float | int | None] | None = None
-    price: dict[str, float | None] | None = None
-
-
 def explain(decision: Decision) -> dict[str, Any]:
-    """Everything that a decision knows, by name: what was asked, what became of each target, and what was looked at."""
-    places = {name: place for place, name in enumerate(decision.targets, 1)}
+    """Everything that a decision knows, by name: what was asked, the targets in order, those that were dropped, and what was
+    looked at."""
     drops = {drop.target: drop for drop in decision.drops}
-    names = dict.fromkeys((*decision.targets, *decision.candidates, *drops))
-    scores = dict(zip(decision.targets, decision.scores, strict=False))
-    targets = []
-    for name in names:
-        provider, _, model = name.partition("/")
-        keys = (f"{provider} {decision.operation}", f"{provider} {decision.operation} {model}")
-        seen, price, drop = decision.observed.get(name), decision.prices.get(name), drops.get(name)
-        targets.append(
-            Explained(
-                target=name,
-                place=places.get(name),
-                score=scores.get(name),
-                dropped=None if drop is None else drop.reason,
-                cause=None if drop is None else drop.cause,
-                breakers=tuple(f"{key}: {decision.breakers[key].state}" for key in keys if key in decision.breakers),
-                observed=None
-                if seen is None
-                else {
-                    "seconds_to_first_token": seen.ttft,
-                    "tokens_per_second": seen.tokens_per_second,
-                    "success_rate": seen.success_rate,
-                    "in_flight": seen.in_flight,
-                },
-                price=None if price is None else dict(zip(("input", "output", "request"), price, strict=True)),
-            )
-        )
     found: dict[str, Any] = {
         "route": decision.route,
         "operation": decision.operation,
@@ -73,7 +35,14 @@ def explain(decision: Decision) -> dict[str, Any]:
             "fallbacks": list(decision.fallbacks),
         },
         "complexity": None if decision.complexity is None else msgspec.to_builtins(decision.complexity),
-        "targets": [_without_nothing(msgspec.to_builtins(one)) for one in targets],
+        "targets": [
+            {**_named(name), "score": score, **_looked_at(decision, name)}
+            for name, score in zip(decision.targets, decision.scores, strict=True)
+        ],
+        "drops": [
+            {**_named(name), "reason": drop.reason, "cause": drop.cause, **_looked_at(decision, name)}
+            for name, drop in drops.items()
+        ],
         "notes": list(decision.notes),
         "probe": decision.probe,
     }
@@ -84,8 +53,30 @@ def explain(decision: Decision) -> dict[str, Any]:
     return found
 
 
-def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, [], ())}
+def _named(name: str) -> dict[str, Any]:
+    provider, _, model = name.partition("/")
+    return {"target": name, "provider": provider, "model": model}
+
+
+def _looked_at(decision: Decision, name: str) -> dict[str, Any]:
+    """What was known of one target at that moment, as far as anybody looked at it."""
+    found: dict[str, Any] = {}
+    provider, _, model = name.partition("/")
+    keys = (breaker_key(provider, decision.operation), breaker_key(provider, decision.operation, model))
+    if breakers := {key: decision.breakers[key].state for key in keys if key in decision.breakers}:
+        found["breakers"] = breakers
+    seen = decision.observed.get(name)
+    if seen is not None:
+        found["observed"] = {
+            "seconds_to_first_token": seen.ttft,
+            "tokens_per_second": seen.tokens_per_second,
+            "success_rate": seen.success_rate,
+            "in_flight": seen.in_flight,
+        }
+    price = decision.prices.get(name)
+    if price is not None:
+        found["price"] = dict(zip(("input_token", "output_token", "request"), price, strict=True))
+    return found
 
 
 def summarise(decision: Decision) -> str:

@@ -216,5 +216,6 @@ def test_the_interface_is_described() -> None:
         "/api/providers/stats/{category}",
         "/api/providers/cost/{category}",
         "/api/providers/recommended/{category}",
+        "/admin/api/requests/{request_id}/explain",
     }
     assert get("/api/docs")[0] == 200
