@@ -123,12 +123,11 @@ class LeanExchange:
             self.keep_alive = False
             headers = [field for field in headers if field != _CLOSE]
         default, lines = self._connection.default_headers()
-        head = b"".join(
-            [
-                STATUS_LINE[status], default, *[b"%b: %b\r\n" % field for field in headers], framing,
-                b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
-            ]
-        )  # fmt: skip
+        parts = [STATUS_LINE[status], default]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (framing, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        head = b"".join(parts)
         lines += len(headers) + (3 if self.keep_alive else 4)
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise ValueError("a header of the answer contains a line break or NUL")

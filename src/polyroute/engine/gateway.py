@@ -16,11 +16,11 @@ from polyroute.engine.execute import Execution
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
-from polyroute.ports import Call, Ledger, PriceBook, Timeouts, Transport
+from polyroute.ports import NO_OPTIONS, Call, Ledger, PriceBook, Timeouts, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.plan import Facts, PlanRequest
 from polyroute.routing.planners import refusal
-from polyroute.routing.requirements import Requirements, requirements_of_fields, split_require
+from polyroute.routing.requirements import PLAIN_FIELDS, Requirements, requirements_of_fields, split_require
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Capability, Dialect
@@ -94,6 +94,10 @@ class Gateway:
 
     def _plan(self, runtime: Runtime, choice: Choice, call: Call, now: float, *, allow_empty: bool = False) -> Plan:
         options, planner = call.options, choice.planner
+        if planner.plain and options is NO_OPTIONS and not self.breakers.restricted and _is_plain(call.fields):
+            settled = planner.settled(call.dialect)
+            if settled is not None and settled.targets:
+                return settled
         if options.fallbacks:
             planner = planner.with_fallbacks(runtime.candidates(options.fallbacks, call.operation))
         needs, tags = _NOTHING, _NOTHING
@@ -140,6 +144,10 @@ class Gateway:
         if problems:
             return 503, msgspec.json.encode({"status": "unavailable", "problems": problems})
         return 200, b'{"status":"ready"}'
+
+
+def _is_plain(fields: dict[str, msgspec.Raw] | None) -> bool:
+    return fields is not None and fields.keys() <= PLAIN_FIELDS
 
 
 def _patience(timeouts: Timeouts, call: Call) -> Timeouts:
