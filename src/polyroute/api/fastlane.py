@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import unquote
 
 from polyroute.api import vapi
 from polyroute.api.errors import error_headers, render_error
@@ -13,13 +12,13 @@ from polyroute.api.exchange import AsgiExchange, Exchange
 from polyroute.api.framing import ArrayFraming
 from polyroute.api.requests import BegunError, ClientGone, Head, Receive, Scope, Send
 from polyroute.api.responses import Continuation
-from polyroute.api.smallpaths import GEMINI_PREFIX, SmallPaths, dialect_of_small_path
+from polyroute.api.smallpaths import SmallPaths, dialect_of_small_path, gemini_call
 from polyroute.engine.answers import StreamAnswer
-from polyroute.engine.envelope import invalid, json_call, new_request_id, options_from_headers
+from polyroute.engine.envelope import invalid, json_call, new_request_id, read_options
 from polyroute.engine.forms import Form
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
-from polyroute.ports import NO_OPTIONS, Call, Headers, ResponseStore
+from polyroute.ports import Call, Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Dialect
 from polyroute.types.records import KeyRecord
@@ -80,8 +79,10 @@ class FastLane:
             return
         path: str = scope["path"]
         dialect = INFERENCE.get(path)
-        if dialect is None and path.startswith(GEMINI_PREFIX) and not path.endswith(":countTokens"):
-            dialect = _GEMINI
+        if dialect is None:
+            asked = gemini_call(scope["method"], path)
+            if asked is not None and asked[1] != "countTokens":
+                dialect = _GEMINI
         if dialect is None:
             await self._small(scope, receive, send)
         elif scope["method"] == "POST":
@@ -154,7 +155,7 @@ class FastLane:
         model: str | None = None
         stream: bool | None = None
         if dialect is _GEMINI:
-            model, _, method = unquote(exchange.path.removeprefix(GEMINI_PREFIX)).rpartition(":")
+            model, method = gemini_call("POST", exchange.path) or ("", "")
             if method not in ("generateContent", "streamGenerateContent"):
                 raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
             stream = method == "streamGenerateContent"
@@ -221,7 +222,7 @@ def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: K
     return Call(
         id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model,
         stream=(form.get("stream") or "").lower() in ("true", "1"), body=b"", content_type=head.content_type,
-        options=options_from_headers(head.options) if head.options else NO_OPTIONS, key=key,
+        options=read_options(form.get("polyroute"), head.options), key=key,
         forward=head.forward or [],
     )  # fmt: skip
 

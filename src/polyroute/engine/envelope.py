@@ -104,13 +104,17 @@ def read_flag(fields: dict[str, msgspec.Raw], name: str, *, default: bool = Fals
 
 def take_options(fields: dict[str, msgspec.Raw], headers: dict[str, str]) -> Options:
     """The caller's wishes: the body's `polyroute` object, which is removed, or else `x-polyroute-*` headers."""
-    raw = fields.pop("polyroute", None)
-    if raw is not None:
-        try:
-            return _OPTIONS.decode(raw)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise invalid(f"'polyroute': {error}", "polyroute") from error
-    return options_from_headers(headers) if headers else NO_OPTIONS
+    return read_options(fields.pop("polyroute", None), headers)
+
+
+def read_options(raw: msgspec.Raw | str | None, headers: dict[str, str] | None) -> Options:
+    """A `polyroute` object as JSON, or else `x-polyroute-*` headers (names without that prefix)."""
+    if raw is None:
+        return options_from_headers(headers) if headers else NO_OPTIONS
+    try:
+        return _OPTIONS.decode(raw)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise invalid(f"'polyroute': {error}", "polyroute") from error
 
 
 def options_from_headers(headers: dict[str, str]) -> Options:

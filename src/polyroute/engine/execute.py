@@ -146,6 +146,8 @@ class Execution:
             response.abort()
             raise
         headers = self._headers(target, lane.media_type(content_type), lane)
+        if provider.row.simulated:
+            headers.append((b"x-polyroute-simulated", b"1"))
         if whole:
             self._settlement.first_token()
             self._settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
