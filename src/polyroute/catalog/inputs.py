@@ -7,11 +7,11 @@ converts one into the other with `read_input`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from polyroute.catalog.model import Persona
+from polyroute.catalog.model import Persona, RescueMode
 
 
 class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +51,13 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
         return f"ProviderEntry(adapter={self.adapter!r}, base_url={self.base_url!r}, enabled={self.enabled!r})"
 
 
+class HedgeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Hedging of a route; `after` is "p95" or seconds."""
+
+    after: Literal["p95"] | float = "p95"
+    share: float = 0.05
+
+
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the configuration's `routes`. `operation` None means that of the built-in route of the same name,
     else chat."""
@@ -62,6 +69,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: dict[str, float] | None = None
     retries: int | None = None
     persona: Persona | None = None
+    rescue: RescueMode | None = None
+    hedge: HedgeEntry | None = None
 
 
 class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 
 from polyroute.catalog.inputs import CatalogInput, RouteEntry
-from polyroute.catalog.model import Defaults, Persona, Policy, Provider, Route, SkippedProvider
+from polyroute.catalog.model import Defaults, Hedge, Persona, Policy, Provider, RescueMode, Route, SkippedProvider
 from polyroute.catalog.problems import Problems, find_nearest
 from polyroute.types.operations import Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
@@ -23,6 +23,7 @@ BUILT_IN_ROUTES: Mapping[str, Operation] = {
     "transcription": Operation.TRANSCRIPTION,
 }
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+_HEDGED = frozenset({Operation.CHAT, Operation.EMBED, Operation.MODERATE})
 _KIND_ORDER = (ProviderKind.DIRECT, ProviderKind.GATEWAY, ProviderKind.LOCAL)
 
 
@@ -135,6 +136,8 @@ class RouteReader:
             retries=entry.retries,
             drops=tuple(drops),
             persona=self.persona(name, entry, operation),
+            rescue=self.rescue(name, entry, operation),
+            hedge=self.hedge(name, entry, operation),
         )
         return self.done[name]
 
@@ -143,6 +146,22 @@ class RouteReader:
         if entry.persona is not None and operation is not Operation.CHAT:
             self.problems.add(("routes", name, "persona"), f"a route for {operation} has no persona: only chat does")
         return entry.persona
+
+    def rescue(self, name: str, entry: RouteEntry, operation: Operation) -> RescueMode:
+        """What becomes of its broken streams; only those of a chat can be rescued."""
+        if entry.rescue is not None and operation is not Operation.CHAT:
+            self.problems.add(("routes", name, "rescue"), f"a route for {operation} rescues no streams: only chat does")
+        return entry.rescue or "continue"
+
+    def hedge(self, name: str, entry: RouteEntry, operation: Operation) -> Hedge | None:
+        """Its hedging, which is for short answers: asking twice for pictures or sound costs twice as much."""
+        if entry.hedge is None:
+            return None
+        if operation not in _HEDGED:
+            served = ", ".join(sorted(_HEDGED))
+            self.problems.add(("routes", name, "hedge"), f"a route for {operation} cannot hedge: only {served} can")
+        after = entry.hedge.after
+        return Hedge(after=None if after == "p95" else float(after), share=entry.hedge.share)
 
     def operation(self, name: str, entry: RouteEntry) -> Operation:
         """The one it names, else that of the built-in route in whose place it stands, else chat."""

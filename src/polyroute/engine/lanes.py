@@ -3,6 +3,7 @@ where it does not. Either way the engine sees one upstream request and one reade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
-from polyroute.engine.observe import BytesObserver, ParserObserver, WholeObserver
+from polyroute.engine.observe import EVENT_ENDS, LINE_ENDS, BytesObserver, ParserObserver, WholeObserver
 from polyroute.engine.persona import apply_persona
 from polyroute.engine.translators import StreamTranslator, UnstreamedReader, WholeTranslator, make_renderer
 from polyroute.ports import (
@@ -35,6 +36,7 @@ EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
 """Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
+_LINES = frozenset({Dialect.OLLAMA, Dialect.OLLAMA_GENERATE})
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -52,14 +54,18 @@ class Lane(Protocol):
         """The media type of what the caller gets."""
 
 
+LaneOpener = Callable[["Conversation", Adapter, Endpoint, Target, Credential | None], Lane]
+"""Makes the request of one attempt. Raises PolyrouteError when the target cannot be asked."""
+
+
 class Conversation:
     """What is known of a call beyond its envelope, parsed at most once however many attempts need it."""
 
-    def __init__(self, call: Call, form: Form | None = None) -> None:
+    def __init__(self, call: Call, form: Form | None = None, *, request: ChatRequest | None = None) -> None:
         self.call = call
         self.form = form
         self.persona: Persona | None = None
-        self._request: ChatRequest | None = None
+        self._request = request
 
     @property
     def request(self) -> ChatRequest:
@@ -131,10 +137,10 @@ class RelayLane:
         if not self._call.stream:
             return WholeObserver(dialect, seen)
         if content_type.startswith(JSON) and dialect is not Dialect.GEMINI:
-            return UnstreamedReader(codec(dialect), codec(dialect), self._stub(), self._call, seen)
+            return UnstreamedReader(codec(dialect), make_renderer(codec(dialect), self._stub(), self._call), seen)
         if dialect is Dialect.OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
-        return ParserObserver(codec(dialect).parser(), seen)
+        return ParserObserver(codec(dialect).parser(), seen, LINE_ENDS if dialect in _LINES else EVENT_ENDS)
 
     def _stub(self) -> ChatRequest:
         return ChatRequest(model=self._call.model, messages=(), stream=True)
@@ -204,9 +210,14 @@ class TranslateLane:
         seen = Observation()
         if not self._call.stream:
             return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
-        if content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI:
-            return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
-        return StreamTranslator(self._upstream.parser(), make_renderer(self._caller, self._request, self._call), seen)
+        renderer = make_renderer(self._caller, self._request, self._call)
+        if self.answers_whole(content_type):
+            return UnstreamedReader(self._upstream, renderer, seen)
+        return StreamTranslator(self._upstream.parser(), renderer, seen)
+
+    def answers_whole(self, content_type: bytes) -> bool:
+        """Whether a whole answer came where a stream was asked for."""
+        return content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI
 
     def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""

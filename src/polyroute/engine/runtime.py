@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Persona, Provider
+from polyroute.catalog.model import Catalog, Persona, Provider, RescueMode
 from polyroute.catalog.resolve import Unresolved, resolve
+from polyroute.engine.hedging import Hedging
 from polyroute.ports import Adapter, Credential, Timeouts
 from polyroute.routing.plan import Candidate, RoutePlanner
 from polyroute.routing.planners import route_planner
@@ -39,6 +40,8 @@ class Choice(msgspec.Struct, frozen=True):
     retries: int
     model_id: str
     persona: Persona | None
+    rescue: RescueMode
+    hedging: Hedging | None
 
 
 class Runtime:
@@ -76,4 +79,6 @@ class Runtime:
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=label_id(operation, model),
             persona=route.persona,
+            rescue=route.rescue,
+            hedging=None if route.hedge is None else Hedging(route.hedge),
         )
