@@ -13,7 +13,7 @@ from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
-from polyroute.engine.observe import EVENT_ENDS, LINE_ENDS, BytesObserver, ParserObserver, WholeObserver
+from polyroute.engine.observe import STREAM_ENDS, BytesObserver, ParserObserver, WholeObserver
 from polyroute.engine.persona import apply_persona
 from polyroute.engine.translators import StreamTranslator, UnstreamedReader, WholeTranslator, make_renderer
 from polyroute.ports import (
@@ -36,7 +36,6 @@ EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
 """Parameters without which the request would mean something else: a target that cannot honour them must not answer."""
-_LINES = frozenset({Dialect.OLLAMA, Dialect.OLLAMA_GENERATE})
 _TEXT_DIALECTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
 
 
@@ -46,6 +45,8 @@ class Lane(Protocol):
     request: WireRequest
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+    end_marker: bytes
+    """What ends a relayed stream, for answers that are whole without it; b"" where the reader sees to that."""
 
     def reader(self, content_type: bytes) -> AnswerReader:
         """The reader for an answer of this media type (lower case, parameters included)."""
@@ -103,6 +104,7 @@ class RelayLane:
         call = conversation.call
         self._call = call
         self._withhold_usage = False
+        self.end_marker = STREAM_ENDS.get(call.dialect, b"") if call.stream else b""
         self.notes: tuple[str, ...] = ()
         self.dropped: tuple[str, ...] = ()
         body: bytes | Body
@@ -140,7 +142,7 @@ class RelayLane:
             return UnstreamedReader(codec(dialect), make_renderer(codec(dialect), self._stub(), self._call), seen)
         if dialect is Dialect.OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
-        return ParserObserver(codec(dialect).parser(), seen, LINE_ENDS if dialect in _LINES else EVENT_ENDS)
+        return ParserObserver(codec(dialect).parser(), seen, dialect)
 
     def _stub(self) -> ChatRequest:
         return ChatRequest(model=self._call.model, messages=(), stream=True)
@@ -180,6 +182,7 @@ class TranslateLane:
                 ErrorKind.UNSUPPORTED, f"{target} does not speak {call.dialect}, and it cannot be translated."
             )
         self._call = call
+        self.end_marker = b""
         self._caller = codec(call.dialect)
         self._upstream = codec(endpoint.dialect)
         self._request = conversation.request

@@ -22,8 +22,14 @@ from polyroute.types.chat import (
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.operations import Dialect
 
-EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-LINE_ENDS = (b"\n",)
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_LINE_ENDS = (b"\n",)
+_BY_LINES = frozenset({Dialect.OLLAMA, Dialect.OLLAMA_GENERATE})
+STREAM_ENDS = {
+    Dialect.OPENAI_CHAT: b"data: [DONE]\n\n",
+    Dialect.ANTHROPIC_MESSAGES: b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+}
+"""What follows the finish reason, in the dialects where something does."""
 
 
 def note_event(seen: Observation, event: AnyEvent) -> None:
@@ -64,10 +70,11 @@ class ParserObserver:
     """Relays a stream of any chat dialect as it is, watching it through the dialect's own parser. Bytes leave in whole events,
     so that something else can follow on them when the stream breaks."""
 
-    def __init__(self, parser: EventParser, seen: Observation, boundaries: tuple[bytes, ...] = EVENT_ENDS) -> None:
+    def __init__(self, parser: EventParser, seen: Observation, dialect: Dialect) -> None:
         self.seen = seen
+        self._end_mark = b"message_stop" if dialect is Dialect.ANTHROPIC_MESSAGES else None
         self._parser = parser
-        self._boundaries = boundaries
+        self._boundaries = _LINE_ENDS if dialect in _BY_LINES else _EVENT_ENDS
         self._pieces: list[bytes] = []
         self._tail = b""
 
@@ -87,6 +94,8 @@ class ParserObserver:
         self._tail = rest[-3:]
         for event in self._parser.feed(whole):
             note_event(self.seen, event)
+        if self.seen.complete and self._end_mark is not None and self._end_mark in whole:
+            self.seen.ended = True
         return whole
 
     def end(self) -> bytes:

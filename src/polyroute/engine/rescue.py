@@ -19,6 +19,7 @@ from polyroute.engine.continued import (
 )
 from polyroute.engine.delivered import Delivered, Sent
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener
+from polyroute.engine.observe import STREAM_ENDS
 from polyroute.engine.runtime import Runtime
 from polyroute.engine.settlement import Settlement
 from polyroute.engine.translators import StreamTranslator
@@ -34,11 +35,6 @@ from polyroute.types.usage import Usage
 TryTarget = Callable[[Target, int, LaneOpener], Awaitable[Attempt | NextTarget | Stop]]
 """All tries of one target, as the first walk of the plan makes them."""
 
-_ENDS = {
-    Dialect.OPENAI_CHAT: b"data: [DONE]\n\n",
-    Dialect.ANTHROPIC_MESSAGES: b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
-}
-"""What follows the finish reason, in the dialects where something does."""
 _OUR_WORDS = frozenset({ErrorKind.INVALID_REQUEST, ErrorKind.UNSUPPORTED})
 """What a target answers that does not like how the answer so far was put to it."""
 
@@ -53,7 +49,7 @@ def missing_end(delivered: Delivered, dialect: Dialect, reader: AnswerReader) ->
         return None
     if isinstance(reader, StreamTranslator):
         return reader.finish()
-    return _ENDS.get(dialect, b"") if sent.finished else None
+    return STREAM_ENDS.get(dialect, b"") if sent.finished else None
 
 
 class Rescue:
