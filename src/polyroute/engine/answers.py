@@ -54,7 +54,14 @@ class StreamAnswer:
     )  # fmt: skip
 
     def __init__(
-        self, headers: Headers, attempt: Attempt, course: Course, *, deadline: float, delivered: Delivered | None
+        self,
+        headers: Headers,
+        attempt: Attempt,
+        course: Course,
+        *,
+        deadline: float,
+        delivered: Delivered | None,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         """`delivered` keeps what the caller gets, where a rescue is possible."""
         self.status = 200
@@ -63,7 +70,7 @@ class StreamAnswer:
         self._deadline = deadline
         self._delivered = delivered
         self._done = False
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._follow(attempt)
 
     def _follow(self, attempt: Attempt) -> None:

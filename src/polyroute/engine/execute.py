@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,7 @@ from polyroute.engine.delivered import Delivered
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.hedging import Hedging
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
+from polyroute.engine.planning import Planned
 from polyroute.engine.race import race
 from polyroute.engine.rescue import Rescue, missing_end
 from polyroute.engine.runtime import LiveProvider, Runtime
@@ -25,11 +27,12 @@ from polyroute.ports import AnswerReader, Call, Credential, Headers, Timeouts, T
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
 from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.plans import Plan, Target
+from polyroute.types.plans import Target
 from polyroute.types.records import AttemptRecord
 
 _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
 _LARGEST_ERROR = 1 << 20
+_TIMER_STEP = 0.001  # seconds; uvloop's timers are rounded to it
 
 Renderer = Callable[[PolyrouteError], bytes | None]
 """How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
@@ -39,25 +42,26 @@ class Execution:
     """One request on its way through its plan."""
 
     def __init__(
-        self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
+        self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
-        rescue: RescueMode = "error", hedging: Hedging | None = None,
+        loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
-        self._plan = plan
+        self._planned = planned
+        self._plan = planned.plan
         self._runtime = runtime
         self._settlement = settlement
         self._transport = transport
         self._timeouts = timeouts
         self._deadline = deadline
         self._breakers = breakers
-        self._policy = RetryPolicy(retries=retries)
+        self._retries = retries
         self._render_error = render_error
         self._rescue = rescue
         self._hedging = hedging
-        self._left = deque(plan.targets)
-        self._loop = asyncio.get_running_loop()
+        self._left = deque(planned.plan.targets)
+        self._loop = loop
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
@@ -68,8 +72,12 @@ class Execution:
                 case Attempt():
                     return self._answer(outcome)
                 case NextTarget(to="other_model"):
-                    failed = self._settlement.failures[-1][0].model
-                    left = self._left = deque(other for other in left if other.model != failed)
+                    failed = self._failed_target()
+                    left = self._left = deque(other for other in left if other.model != failed.model)
+                case NextTarget(to="longer_context" | "other_filter" as to):
+                    tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
+                    detour = self._planned.detour(to, self._failed_target(), left, tried, self._loop.time())
+                    left = self._left = deque(detour)
                 case NextTarget():
                     pass
                 case Stop():
@@ -77,6 +85,10 @@ class Execution:
         if not self._settlement.failures:
             raise PolyrouteError(ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited.")
         raise all_failed(self._settlement.failures, self._call.id)
+
+    def _failed_target(self) -> Target:
+        last = self._settlement.failures[-1][0]
+        return Target(last.provider, last.model)
 
     async def _try_next(self) -> Attempt | NextTarget | Stop:
         """The next target; or the next two, where the route hedges and the first keeps us waiting."""
@@ -131,8 +143,12 @@ class Execution:
             step = next_step(
                 ERROR_TABLE[failure.kind],
                 failure,
-                Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
-                self._policy,
+                Tried(
+                    on_target=tries,
+                    targets_left=targets_left + self._planned.reserve(failure.kind),
+                    credentials_left=credentials_left,
+                ),
+                RetryPolicy(retries=self._retries, filtered_falls_over=self._planned.filtered_falls_over),
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
@@ -140,7 +156,7 @@ class Execution:
             )
             match step:
                 case SameTarget():
-                    await asyncio.sleep(step.after)
+                    await asyncio.sleep(step.after + _TIMER_STEP)  # not a hair before the breaker's rest is over
                 case NextCredential():
                     used += 1
                 case _:
@@ -158,7 +174,9 @@ class Execution:
         try:
             lane = opener(self._conversation, adapter, endpoint, target, credential)
         except PolyrouteError as error:
-            raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
+            raise AttemptFailed(
+                Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
+            ) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()
@@ -214,8 +232,10 @@ class Execution:
                 return b"".join(held), False
 
     def _answer(self, attempt: Attempt) -> Answer:
-        self._settlement.first_token()
+        self._settlement.first_token(attempt.record)
         headers = self._headers(attempt.target, attempt.media_type, attempt.lane)
+        if attempt.provider.row.simulated:
+            headers.append((b"x-polyroute-simulated", b"1"))
         if attempt.whole:
             self.served(attempt)
             if self._settlement.cost is not None:
@@ -223,7 +243,7 @@ class Execution:
             return WholeAnswer(attempt.response.status, headers, attempt.out)
         can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
-        return StreamAnswer(headers, attempt, self, deadline=self._deadline, delivered=delivered)
+        return StreamAnswer(headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop)
 
     # ---------------------------------------------------------------- how a stream ends
 
@@ -249,7 +269,10 @@ class Execution:
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
-        return await rescue.run(attempt, failure, delivered, self.try_target)
+        followed = await rescue.run(attempt, failure, delivered, self.try_target)
+        if followed is not None:
+            self._settlement.first_token(followed.record)
+        return followed
 
     def ended(self, attempt: Attempt, error: PolyrouteError | None) -> None:
         """The stream is over before its end: with an error, or (None) because the caller left."""
@@ -266,8 +289,7 @@ class Execution:
         headers = [
             (b"content-type", content_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
-            (b"x-polyroute-provider", target.provider.encode()),
-            (b"x-polyroute-model", _header_text(target.model)),
+            *_target_headers(target),
             (b"x-polyroute-attempts", b"%d" % settlement.attempts),
         ]
         if lane.dropped:
@@ -282,6 +304,14 @@ def _content_type(headers: Headers) -> bytes:
         if name == b"content-type":
             return value.lower()
     return b""
+
+
+@lru_cache(maxsize=1024)
+def _target_headers(target: Target) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"x-polyroute-provider", _header_text(target.provider)),
+        (b"x-polyroute-model", _header_text(target.model)),
+    )
 
 
 def _header_text(text: str) -> bytes:

@@ -9,10 +9,13 @@ from functools import reduce
 import msgspec
 
 from polyroute import pricing
+from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
-from polyroute.types.errors import ErrorKind, FailedAttempt, Failure, PolyrouteError
-from polyroute.types.plans import Plan, Target
+from polyroute.routing.decision import encode_decision
+from polyroute.routing.observations import Observations
+from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
+from polyroute.types.plans import Target
 from polyroute.types.records import AttemptOutcome, AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
 
@@ -24,7 +27,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_failed", "_ledger", "_open", "_prices", "_record", "_settled", "_spent", "_started", "cost",
+        "_call", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices", "_record", "_settled", "_spent",
+        "_started", "_ttft", "cost",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -34,6 +38,9 @@ class Settlement:
         self._started = time.perf_counter()
         self._settled = False
         self._failed: list[tuple[FailedAttempt, Failure]] = []
+        self._planned: Planned | None = None
+        self._observations: Observations | None = None
+        self._ttft: float | None = None
         self._open: list[AttemptRecord] = []
         self._spent: list[tuple[AttemptRecord, Usage | None, Cost | None]] = []
         self.cost: Cost | None = None
@@ -55,12 +62,17 @@ class Settlement:
         """The attempts that failed, in order: what may be told of each, and why it failed."""
         return self._failed
 
-    def planned(self, plan: Plan, model_id: str) -> None:
+    def planned(self, planned: Planned) -> None:
         """The plan that is walked."""
-        record = self._record
-        record.route, record.policy, record.model_id = plan.route, plan.policy, model_id
+        record, plan = self._record, planned.plan
+        self._planned, self._observations = planned, planned.observations
+        record.route, record.policy = plan.route, plan.policy
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
+
+    def labelled(self, model_id: str) -> None:
+        """The label that the caller's `model` is."""
+        self._record.model_id = model_id
 
     def begin(self, target: Target, credential: str | None) -> AttemptRecord:
         """An attempt begins; others may be under way beside it."""
@@ -70,11 +82,14 @@ class Settlement:
         )  # fmt: skip
         self._record.attempts.append(attempt)
         self._open.append(attempt)
+        if self._observations is not None:
+            self._ttft = None
+            self._observations.begin(f"{target.provider}/{target.model}")
         return attempt
 
     def fail(self, attempt: AttemptRecord, failure: Failure) -> None:
         """An attempt failed."""
-        self._close_attempt(attempt, "failed")
+        self._close_attempt(attempt, "failed", success=False if ERROR_TABLE[failure.kind].counts else None)
         attempt.http_status = failure.http_status
         attempt.error_kind = failure.kind
         attempt.error_message = failure.message
@@ -85,15 +100,20 @@ class Settlement:
     def abandon(self, attempt: AttemptRecord) -> None:
         """An attempt was given up, because another one was faster or nobody waits any more."""
         if attempt in self._open:
-            self._close_attempt(attempt, "cancelled")
+            self._close_attempt(attempt, "cancelled", success=None)
 
-    def _close_attempt(self, attempt: AttemptRecord, outcome: AttemptOutcome) -> None:
+    def _close_attempt(self, attempt: AttemptRecord, outcome: AttemptOutcome, *, success: bool | None) -> None:
+        """`success` is what it says of the target; None: nothing."""
         self._open.remove(attempt)
         attempt.outcome = outcome
         attempt.duration_ms = (time.time() - attempt.started_at) * 1000
+        if self._observations is not None:
+            self._observe(attempt, success=success)
 
-    def first_token(self) -> None:
+    def first_token(self, attempt: AttemptRecord) -> None:
         """The attempt committed."""
+        if self._observations is not None:
+            self._ttft = time.time() - attempt.started_at
         if self._record.ttft_ms is None:
             self._record.ttft_ms = (time.perf_counter() - self._started) * 1000
 
@@ -104,7 +124,7 @@ class Settlement:
         if self._settled:
             return
         self._note_answer(attempt, seen, seen.usage, http_status, simulated=simulated)
-        self._close_attempt(attempt, "served")
+        self._close_attempt(attempt, "served", success=True)
         self._record.dropped_parameters = list(dropped)
         self._settle("COMPLETED")
 
@@ -168,7 +188,7 @@ class Settlement:
         if attempt is not None and seen is not None and seen.meaningful and not counted:
             self._note_answer(attempt, seen, estimate_usage(seen), 200, simulated=simulated)
         for open_attempt in tuple(self._open):
-            self._close_attempt(open_attempt, "cancelled")
+            self._close_attempt(open_attempt, "cancelled", success=None)
         if error is None:
             error = PolyrouteError(ErrorKind.CANCELLED, "The caller left before the answer was complete.")
         self.refused(error)
@@ -186,7 +206,41 @@ class Settlement:
         self._settled = True
         self._record.status = status
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
+        shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
+        if shared is not None:
+            shared.told = True
+
+    def _note_decision(self, planned: Planned) -> SharedDecision | None:
+        """Put the decision into the record; gives the shared one that the record now carries to the database."""
+        record, decision = self._record, planned.decision
+        if not isinstance(decision, SharedDecision) or planned.detours:
+            record.decision = encode_decision(planned.whole).decode()
+            return None
+        record.decision = decision.id
+        if decision.told:
+            return None
+        record.shared_decision = decision.text
+        return decision
+
+    def _observe(self, attempt: AttemptRecord, *, success: bool | None) -> None:
+        """Tell what the attempt showed of its target; None: nothing.
+
+        Of a streamed answer that is the time to its first token and the pace from there; of a whole one its pace alone,
+        or without tokens to count, how long it took.
+        """
+        observations, name = self._observations, f"{attempt.provider}/{attempt.model}"
+        assert observations is not None
+        if success is None:
+            observations.release(name)
+            return
+        seconds, ttft, pace = attempt.duration_ms / 1000, None, None
+        if success:
+            tokens = attempt.output_tokens
+            ttft = self._ttft if self._call.stream or not tokens else None
+            if tokens and seconds > (ttft or 0.0):
+                pace = tokens / (seconds - (ttft or 0.0))
+        observations.end(name, time.monotonic(), success=success, ttft=ttft, tokens_per_second=pace)
 
 
 def format_cost(cost: Cost) -> str:
