@@ -3,6 +3,7 @@ where it does not. Either way the engine sees one upstream request and one reade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -53,14 +54,18 @@ class Lane(Protocol):
         """The media type of what the caller gets."""
 
 
+LaneOpener = Callable[["Conversation", Adapter, Endpoint, Target, Credential | None], Lane]
+"""Makes the request of one attempt. Raises PolyrouteError when the target cannot be asked."""
+
+
 class Conversation:
     """What is known of a call beyond its envelope, parsed at most once however many attempts need it."""
 
-    def __init__(self, call: Call, form: Form | None = None) -> None:
+    def __init__(self, call: Call, form: Form | None = None, *, request: ChatRequest | None = None) -> None:
         self.call = call
         self.form = form
         self.persona: Persona | None = None
-        self._request: ChatRequest | None = None
+        self._request = request
 
     @property
     def request(self) -> ChatRequest:
@@ -132,10 +137,10 @@ class RelayLane:
         if not self._call.stream:
             return WholeObserver(dialect, seen)
         if content_type.startswith(JSON) and dialect is not _GEMINI:
-            return UnstreamedReader(codec(dialect), codec(dialect), self._stub(), self._call, seen)
+            return UnstreamedReader(codec(dialect), make_renderer(codec(dialect), self._stub(), self._call), seen)
         if dialect is _OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
-        return ParserObserver(codec(dialect).parser(), seen)
+        return ParserObserver(codec(dialect).parser(), seen, dialect)
 
     def _stub(self) -> ChatRequest:
         return ChatRequest(model=self._call.model, messages=(), stream=True)
@@ -215,9 +220,14 @@ class TranslateLane:
         seen = Observation()
         if not self._call.stream:
             return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
-        if content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI:
-            return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
-        return StreamTranslator(self._upstream.parser(), make_renderer(self._caller, self._request, self._call), seen)
+        renderer = make_renderer(self._caller, self._request, self._call)
+        if self.answers_whole(content_type):
+            return UnstreamedReader(self._upstream, renderer, seen)
+        return StreamTranslator(self._upstream.parser(), renderer, seen)
+
+    def answers_whole(self, content_type: bytes) -> bool:
+        """Whether a whole answer came where a stream was asked for."""
+        return content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI
 
     def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""

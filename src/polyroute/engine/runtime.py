@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Level, Persona, Provider, Split
+from polyroute.catalog.model import Catalog, Level, Persona, Provider, RescueMode, Split
 from polyroute.catalog.resolve import Unresolved, resolve
+from polyroute.engine.hedging import Hedging
 from polyroute.ports import Adapter, Credential, PriceBook, Timeouts
 from polyroute.routing.plan import OBSERVED, RoutePlanner
 from polyroute.routing.planners import chain_planner, route_planner
@@ -45,6 +46,8 @@ class Choice(msgspec.Struct, frozen=True):
     retries: int
     model_id: str
     persona: Persona | None
+    rescue: RescueMode
+    hedging: Hedging | None
 
 
 class SnapshotPrices:
@@ -151,4 +154,6 @@ class Runtime:
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=label_id(operation, model),
             persona=route.persona,
+            rescue=route.rescue,
+            hedging=None if route.hedge is None else Hedging(route.hedge),
         )
