@@ -24,6 +24,7 @@ from polyroute.types.plans import Target
 
 _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
 _LARGEST_ERROR = 1 << 20
+_TIMER_STEP = 0.001  # seconds; uvloop's timers are rounded to it
 
 Renderer = Callable[[PolyrouteError], bytes | None]
 """How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
@@ -62,7 +63,7 @@ class Execution:
                     left = deque(other for other in left if other.model != target.model)
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
-                    left = deque(self._planned.detour(to, target, left, tried, self._loop.time()))
+                    left = deque(self._planned.detour(self._call, to, target, left, tried, self._loop.time()))
                 case NextTarget():
                     pass
                 case Stop():
@@ -121,7 +122,7 @@ class Execution:
             )
             match step:
                 case SameTarget():
-                    await asyncio.sleep(step.after)
+                    await asyncio.sleep(step.after + _TIMER_STEP)  # not a hair before the breaker's rest is over
                 case NextCredential():
                     used += 1
                 case _:
@@ -136,7 +137,9 @@ class Execution:
         try:
             lane = open_lane(self._conversation, adapter, endpoint, target, credential)
         except PolyrouteError as error:
-            raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
+            raise AttemptFailed(
+                Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
+            ) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()

@@ -31,6 +31,7 @@ from polyroute.types.operations import Dialect
 from polyroute.types.plans import Target
 
 JSON = b"application/json"
+_OPENAI_CHAT, _GEMINI = Dialect.OPENAI_CHAT, Dialect.GEMINI  # looking a member up costs more than comparing it
 EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
@@ -113,9 +114,9 @@ class RelayLane:
 
     def _body(self, given: dict[str, msgspec.Raw], adapter: Adapter, endpoint: Endpoint, target: Target) -> bytes:
         fields: dict[str, Any] = dict(given)
-        if endpoint.dialect is not Dialect.GEMINI:  # which names its model in the URL
+        if endpoint.dialect is not _GEMINI:  # which names its model in the URL
             fields["model"] = target.model
-        if self._call.stream and endpoint.dialect is Dialect.OPENAI_CHAT:
+        if self._call.stream and endpoint.dialect is _OPENAI_CHAT:
             fields["stream_options"], asked = _with_usage(given.get("stream_options"))
             self._withhold_usage = not asked
         fields, self.dropped = adapter.adjust(endpoint, fields)
@@ -130,9 +131,9 @@ class RelayLane:
             return WholeObserver(dialect, seen)
         if not self._call.stream:
             return WholeObserver(dialect, seen)
-        if content_type.startswith(JSON) and dialect is not Dialect.GEMINI:
+        if content_type.startswith(JSON) and dialect is not _GEMINI:
             return UnstreamedReader(codec(dialect), codec(dialect), self._stub(), self._call, seen)
-        if dialect is Dialect.OPENAI_CHAT:
+        if dialect is _OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
         return ParserObserver(codec(dialect).parser(), seen)
 
@@ -189,11 +190,21 @@ class TranslateLane:
             forward=call.forward if endpoint.dialect is call.dialect else [],
         )  # fmt: skip
 
+    def _given(self, name: str) -> str:
+        """A field as the caller wrote it."""
+        return bytes((self._call.fields or {}).get(name, b"")).decode().strip()
+
     def _check_dropped(self, target: Target) -> None:
         """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
         options = self._call.options
         dropped = set(self.dropped)
         lost = dropped if options.strict else dropped & (_ESSENTIAL | set(options.require))
+        if "previous_response_id" in lost:
+            raise PolyrouteError(
+                ErrorKind.UNSUPPORTED,
+                f"Previous response with id {self._given('previous_response_id')} not found.",
+                param="previous_response_id", code="previous_response_not_found",
+            )  # fmt: skip
         if lost:
             raise PolyrouteError(
                 ErrorKind.UNSUPPORTED, f"{target} cannot honour {', '.join(sorted(lost))}.", param=min(lost)
@@ -204,7 +215,7 @@ class TranslateLane:
         seen = Observation()
         if not self._call.stream:
             return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
-        if content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI:
+        if content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI:
             return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
         return StreamTranslator(self._upstream.parser(), make_renderer(self._caller, self._request, self._call), seen)
 

@@ -216,7 +216,7 @@ def test_stored_decisions_replay_to_the_same_plan_under_the_same_configuration(
             for text in ("Hello", "```\ncode\n```", "word " * 500):
                 asked = call(route, text, polyroute=wishes)
                 planned = planning.plan(runtime, runtime.choose(route, asked.operation), asked, 2.0, allow_empty=True)
-                planned.detour("longer_context", Target("openai", "cheap"), (), set(), 2.0)
+                planned.detour(asked, "longer_context", Target("openai", "cheap"), (), set(), 2.0)
                 decision = decode_decision(encode_decision(planned.whole))
                 for part in (decision, *decision.detours):
                     planner = planner_of(runtime, part)
@@ -232,15 +232,19 @@ def test_what_is_too_long_goes_to_the_chain_and_without_one_past_the_short(
 ) -> None:
     short, dear = Target("openai", "cheap"), Target("openai", "dear")
     chained = plan(planning, runtime, call("chained"))
-    assert chained.detour("longer_context", short, [dear], {short}, 1.0) == [Target("anthropic", "huge")]
-    assert chained.detour("other_filter", short, [dear], {short}, 1.0) == [Target("openrouter", "free-speech")]
+    assert chained.detour(call("chained"), "longer_context", short, [dear], {short}, 1.0) == [
+        Target("anthropic", "huge")
+    ]
+    assert chained.detour(call("chained"), "other_filter", short, [dear], {short}, 1.0) == [
+        Target("openrouter", "free-speech")
+    ]
     assert [detour.chain for detour in chained.whole.detours] == ["longer_context", "other_filter"]
     assert (chained.reserve(ErrorKind.CONTEXT_TOO_LONG), chained.reserve(ErrorKind.UNAVAILABLE)) == (2, 0)
     plain = plan(planning, runtime, call("plain"))
-    assert plain.detour("longer_context", dear, [short], {dear}, 1.0) == []
-    assert plain.detour("longer_context", short, [dear], {short}, 1.0) == [dear]
+    assert plain.detour(call("plain"), "longer_context", dear, [short], {dear}, 1.0) == []
+    assert plain.detour(call("plain"), "longer_context", short, [dear], {short}, 1.0) == [dear]
     unknown = Target("openrouter", "any")
-    assert plain.detour("longer_context", dear, [unknown], {dear}, 1.0) == [unknown]
+    assert plain.detour(call("plain"), "longer_context", dear, [unknown], {dear}, 1.0) == [unknown]
     assert not plain.filtered_falls_over
 
 
