@@ -252,3 +252,19 @@ def test_nothing_is_observed_until_somebody_looks(planning: Planning, runtime: R
     assert plan(planning, runtime, call("plain")).observations is None
     assert plan(planning, runtime, call("plain", polyroute={"policy": "fastest"})).observations is planning.observations
     assert plan(planning, runtime, call("plain")).observations is planning.observations
+
+
+def test_a_chain_is_planned_with_all_that_the_request_needs_even_what_the_route_itself_never_asked(
+    planning: Planning, tables: Tables
+) -> None:
+    facts = {"model_facts": {"blind": {"capabilities": ["tools"]}, "seeing": {"capabilities": ["vision"]}}}
+    routes = {"seen": {"targets": ["openai/gpt"], "on_context_too_long": ["anthropic/blind", "anthropic/seeing"]}}
+    catalog = build_catalog(load_rows(), read_input({"providers": {"anthropic": facts}, "routes": routes}), KEYS)
+    runtime = Runtime(catalog, live_providers(catalog), tables)
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    body = {"model": "seen", "messages": [{"role": "user", "content": [picture]}]}
+    asked = json_call(msgspec.json.encode(body), Dialect.OPENAI_CHAT, request_id="req_1")
+    for _ in range(2):  # the second time by the shortest way
+        planned = plan(planning, runtime, asked)
+        found = planned.detour(asked, "longer_context", Target("openai", "gpt"), (), set(), 1.0)
+        assert found == [Target("anthropic", "seeing")]
