@@ -96,7 +96,7 @@ class Planned:
         return 0 if planner is None else len(planner.candidates)
 
     def detour(
-        self, to: Restriction, failed: Target, left: Iterable[Target], tried: set[Target], now: float
+        self, call: Call, to: Restriction, failed: Target, left: Iterable[Target], tried: set[Target], now: float
     ) -> list[Target]:
         """What is tried after a failure that only some targets can mend: the route's chain for it, else those of `left`
         that are not known to be as short as the one that failed."""
@@ -107,6 +107,14 @@ class Planned:
             return [other for other in left if short is None or (contexts.get(other) or short + 1) > short]
         facts = self._planning.facts(now)
         request = msgspec.structs.replace(self._request, policy=None)
+        if planner.contested or planner.sized:  # which may be more than the route itself had to know
+            required = _requirements(call, planner.contested, sized=planner.sized)
+            request = msgspec.structs.replace(
+                request,
+                needs=request.needs | required.needs,
+                tokens=required.tokens,
+                output_tokens=required.output_tokens,
+            )
         plan = planner.plan(request, facts)
         self.detours.append(record(planner, request, facts, plan, chain=to))
         return [target for target in plan.targets if target not in tried]
