@@ -112,6 +112,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     user: str | None = None
     strict: bool = False
     rescue: str | None = None
+    explain: bool = False
 
 
 NO_OPTIONS = Options()
@@ -332,8 +333,45 @@ class ResponseStore(Protocol):
 class PriceBook(Protocol):
     """Rate cards by target."""
 
+    @property
+    def loaded(self) -> bool:
+        """Whether `price` answers at once; before that it waits until the tables are read."""
+
     def price(self, provider: str, model: str) -> Price | None:
         """None when unknown."""
+
+
+class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled request as far as its explanation needs it. `decision` is `routing.decision`'s JSON, None for a request
+    that was refused before it was planned."""
+
+    id: str
+    created_at: str
+    status: str
+    requested_model: str
+    actual_provider: str | None
+    actual_model: str | None
+    error_message: str | None
+    decision: bytes | None
+    attempts: tuple[StoredAttempt, ...]
+
+
+class StoredAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a settled request."""
+
+    number: int
+    target: str
+    outcome: str
+    duration_ms: float
+    error_kind: str | None
+    error_message: str | None
+
+
+class DecisionReader(Protocol):
+    """Decisions of settled requests; blocking, called from worker threads."""
+
+    def decision(self, request_id: str) -> StoredDecision | None:
+        """None when the database has no request of that id (yet)."""
 
 
 class LedgerReader(Protocol):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
+from polyroute.admin.explanations import Explanations
 from polyroute.admin.providers import ProviderReport, Recommendation, cheapest_first, recommend, report
 from polyroute.catalog.model import Catalog
 from polyroute.ports import LedgerReader
@@ -18,8 +19,11 @@ Authorise = Callable[[Request], Awaitable[None] | None]
 """Lets a request through by returning; raises PolyrouteError (unauthorized, forbidden) otherwise."""
 
 
-def build_admin(reader: LedgerReader, catalog: Callable[[], Catalog], authorise: Authorise) -> FastAPI:
-    """The ASGI application under `/api`. `catalog` gives the one of the moment; every endpoint asks `authorise` first."""
+def build_admin(
+    reader: LedgerReader, catalog: Callable[[], Catalog], authorise: Authorise, explanations: Explanations
+) -> FastAPI:
+    """The ASGI application under `/api` and `/admin/api`. `catalog` gives the one of the moment; every endpoint asks
+    `authorise` first."""
     admin = FastAPI(
         title="Polyroute operators' API",
         openapi_url="/api/openapi.json",
@@ -54,6 +58,10 @@ def build_admin(reader: LedgerReader, catalog: Callable[[], Catalog], authorise:
     def recommended(category: CategoryName) -> Recommendation:
         wanted = _category(category)
         return recommend([row for row in report(reader.provider_stats(), catalog()) if row.category == wanted])
+
+    @admin.get("/admin/api/requests/{request_id}/explain", tags=["requests"], summary="Why it went where it went")
+    def explain(request_id: str) -> dict[str, Any]:
+        return explanations.explain(request_id)
 
     return admin
 
