@@ -23,7 +23,7 @@ from polyroute.routing.filters import (
     within_context,
 )
 from polyroute.routing.policies import NO_FACTS, PolicyInputs, check_policy, order_by, priority
-from polyroute.types.operations import Capability, Dialect
+from polyroute.types.operations import Capability
 from polyroute.types.plans import Drop, Plan, Target
 
 _MOST_SHAPES = 256
