@@ -17,6 +17,7 @@ from polyroute.catalog.inputs import CatalogProblem, read_input
 from polyroute.catalog.model import Catalog, Provider
 from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
+from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.runtime import LiveProvider, Runtime
@@ -24,6 +25,7 @@ from polyroute.ports import Credential, Headers
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
+from polyroute.routing.credentials import BenchSettings, CredentialPool, Share
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.database import Database, open_database
@@ -56,20 +58,33 @@ def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
     )
 
 
-def live_providers(catalog: Catalog) -> dict[str, LiveProvider]:
+def live_providers(catalog: Catalog, bench: BenchSettings | None = None) -> dict[str, LiveProvider]:
     """An adapter and labelled credentials for each provider."""
-    return {
-        name: LiveProvider(row, build_adapter(row), _credentials(row), RetryBudget())
-        for name, row in catalog.providers.items()
+    return {name: _live_provider(row, bench or BenchSettings()) for name, row in catalog.providers.items()}
+
+
+def _live_provider(row: Provider, bench: BenchSettings) -> LiveProvider:
+    credentials = _credentials(row)
+    shares = {
+        credential.label: Share(weight=terms.weight, limits=terms.limits)
+        for credential in credentials
+        if (terms := row.terms.get(credential.secret)) is not None
     }
+    access = ProviderAccess(CredentialPool(credentials, shares, bench), row.limits)
+    return LiveProvider(row, build_adapter(row), credentials, RetryBudget(), access)
 
 
 def _credentials(row: Provider) -> tuple[Credential, ...]:
     """Credentials with labels that tell them apart without revealing them."""
     return tuple(
-        Credential(f"{row.name}#{number}-{hashlib.sha256(secret.encode()).hexdigest()[:6]}", secret)
+        Credential(f"{row.name}#{_name(row, secret, number)}-{hashlib.sha256(secret.encode()).hexdigest()[:6]}", secret)
         for number, secret in enumerate(row.credentials, 1)
     )
+
+
+def _name(row: Provider, secret: str, number: int) -> str:
+    terms = row.terms.get(secret)
+    return str(number) if terms is None or terms.label is None else terms.label
 
 
 class App:
@@ -103,9 +118,10 @@ class App:
         )  # fmt: skip
         self._watcher: asyncio.Task[None] | None = None
 
-    def _runtime(self, catalog: Catalog) -> Runtime:
+    def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
         sync_models(self._database, model_rows(catalog))
-        return Runtime(catalog, live_providers(catalog))
+        bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
+        return Runtime(catalog, live_providers(catalog, bench))
 
     def _problems(self) -> list[str]:
         return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
@@ -168,6 +184,7 @@ class App:
         except (ConfigurationError, OSError) as error:
             log.error("the configuration was not reloaded, the old one stays: %s", error)  # noqa: TRY400 - no traceback
             return False
+        runtime.inherit(self.gateway.runtime)
         self.gateway.runtime = runtime
         log.info("configuration reloaded: %d providers, %d routes", len(runtime.providers), len(runtime.catalog.routes))
         return True
@@ -177,7 +194,7 @@ class App:
         for section in ("server", "storage", "auth"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
-        return self._runtime(make_catalog(settings, self._sandbox_url))
+        return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
 def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:

@@ -14,6 +14,7 @@ import msgspec
 
 from polyroute.types.chat import AnyEvent, ChatRequest, ChatResponse, ModelProfile, Rendered
 from polyroute.types.errors import Failure, PolyrouteError
+from polyroute.types.limits import Quota
 from polyroute.types.operations import Dialect, Operation
 from polyroute.types.plans import Target
 from polyroute.types.records import KeyRecord, RequestRecord
@@ -196,6 +197,9 @@ class Adapter(Protocol):
     def exchange(self) -> Exchange | None:
         """How to get an answer that takes several HTTP requests (a job queue); None where `Transport.send` is enough."""
 
+    def quota(self, headers: Headers) -> Quota | None:
+        """What an answer's rate-limit headers say is left; None where they say nothing."""
+
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure:
         """What an error answer means."""
 
@@ -294,6 +298,37 @@ class Ledger(Protocol):
 
     def record(self, entry: RequestRecord) -> None:
         """Durable against a crash of the process when it returns; does not block on the database."""
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What one worker says. `present`: its process is there, and told so within the last seconds."""
+
+    name: str
+    data: bytes
+    present: bool
+
+
+class StateExchange(Protocol):
+    """How workers tell each other what they know. Each says one thing at a time, which outlives it; besides there is one
+    board that all write to."""
+
+    def join(self) -> bytes | None:
+        """Take a place among the workers; what its last holder said. Raises OSError."""
+
+    def tell(self, data: bytes | None) -> None:
+        """Replace what this worker says; with None, only say that it is still there."""
+
+    def hear(self) -> list[Shared]:
+        """What others say, and what former ones left."""
+
+    def leave(self) -> None:
+        """Give the place back; what was said stays."""
+
+    def read_board(self) -> bytes:
+        """What stands on the board; empty when nothing does."""
+
+    def change_board(self, change: Callable[[bytes], bytes]) -> None:
+        """Replace what stands on it; nobody else does so meanwhile. Raises OSError."""
 
 
 class KeyStore(Protocol):

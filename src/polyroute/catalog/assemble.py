@@ -54,6 +54,8 @@ def assemble_provider(
         "checked": row.checked if row else None,
         "models_path": row.models_path if row else None,
         "enabled": True,
+        "limits": entry.limits,
+        "terms": MappingProxyType(dict(entry.terms)),
     }
     if not entry.enabled:
         return SkippedProvider(name, f"switched off in the configuration (providers.{name}.enabled)")

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from polyroute.catalog.model import Persona
+from polyroute.catalog.model import CredentialTerms, Persona
+from polyroute.types.limits import Limits, ProviderLimits
 
 
 class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +28,8 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the configuration's `providers`. None and empty mean that the built-in row decides.
 
     `priority` and `models` may be given once for all operations or by operation (or category, for `priority`).
-    `credentials` are secrets. `timeouts` holds only the seconds that differ from the defaults.
+    `credentials` are secrets, and `terms` what is said of some of them, by secret. `timeouts` holds only the seconds that
+    differ from the defaults.
     """
 
     enabled: bool = True
@@ -46,6 +48,8 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] | None = None
     timeouts: dict[str, float] | None = None
     options: dict[str, Any] = {}
+    terms: dict[str, CredentialTerms] = {}
+    limits: ProviderLimits | None = None
 
     def __repr__(self) -> str:
         return f"ProviderEntry(adapter={self.adapter!r}, base_url={self.base_url!r}, enabled={self.enabled!r})"
@@ -62,6 +66,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: dict[str, float] | None = None
     retries: int | None = None
     persona: Persona | None = None
+    limits: Limits | None = None
 
 
 class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):

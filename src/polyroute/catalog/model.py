@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
+from polyroute.types.limits import Limits, ProviderLimits
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 
@@ -24,6 +25,14 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     rename: Mapping[str, str] = MappingProxyType({})
     force: Mapping[str, Any] = MappingProxyType({})
     default: Mapping[str, Any] = MappingProxyType({})
+
+
+class CredentialTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of one credential beside its secret: a `label` to know it by, its weight in the rotation, its limits."""
+
+    label: str | None = None
+    weight: float = 1.0
+    limits: Limits | None = None
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +66,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     checked: date | None
     models_path: str | None = None
+    terms: Mapping[str, CredentialTerms] = MappingProxyType({})
+    """By credential; one that is not in it has the usual terms."""
+    limits: ProviderLimits | None = None
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r}, {len(self.credentials)} credentials)"
@@ -100,6 +112,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     retries: int | None = None
     drops: tuple[Drop, ...] = ()
     persona: Persona | None = None
+    limits: Limits | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -135,6 +135,7 @@ class RouteReader:
             retries=entry.retries,
             drops=tuple(drops),
             persona=self.persona(name, entry, operation),
+            limits=entry.limits,
         )
         return self.done[name]
 

@@ -9,12 +9,15 @@ from collections.abc import Callable
 
 import msgspec
 
+from polyroute.engine.access import WHY_NOT, Ticket
 from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
+from polyroute.engine.drills import Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.lanes import Conversation, Lane, open_lane
+from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
-from polyroute.ports import AnswerReader, Call, Credential, Headers, Timeouts, Transport, WireResponse
+from polyroute.ports import AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
 from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
@@ -33,6 +36,7 @@ class Execution:
     def __init__(
         self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
+        drills: Drills,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -43,6 +47,7 @@ class Execution:
         self._timeouts = timeouts
         self._deadline = deadline
         self._breakers = breakers
+        self._drills = drills
         self._policy = RetryPolicy(retries=retries)
         self._render_error = render_error
         self._loop = asyncio.get_running_loop()
@@ -71,18 +76,26 @@ class Execution:
     ) -> Answer | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
-        credentials = provider.credentials
+        access = provider.access
         provider.retries.deposit()
-        used = tries = 0
+        tries = 0
+        used: list[str] = []
         while True:
             started = loop.time()
             if not breakers.begin(target, operation, started) and not self._plan.probe:
                 return NextTarget()
-            credential = credentials[used] if credentials else None
+            ticket = access.open
+            if not access.plain:
+                entered = await self._enter(provider, target, targets_left, used)
+                if not isinstance(entered, Ticket):
+                    breakers.release(target, operation, loop.time())
+                    return entered
+                ticket, started = entered, loop.time()
+            credential = ticket.credential
             tries += 1
-            self._settlement.begin(target, credential.label if credential is not None else None)
+            self._settlement.begin(target, credential.label if credential is not None else None, access, ticket)
             try:
-                answer = await self._attempt(provider, target, credential)
+                answer = await self._attempt(provider, target, ticket)
             except AttemptFailed as failed:
                 failure = failed.failure
             except asyncio.CancelledError:
@@ -90,10 +103,14 @@ class Execution:
                 raise
             else:
                 breakers.succeed(target, operation, loop.time(), started)
+                access.succeed(ticket, target.model, started)
                 return answer
             now = loop.time()
             self._settlement.fail(failure)
-            credentials_left = max(0, len(credentials) - used - 1)
+            access.fail(ticket, target.model, failure, now)
+            if credential is not None:
+                used.append(credential.label)
+            credentials_left = access.pool.others_left(target.model, now, used)
             breakers.fail(
                 target, operation, failure, now,
                 kind=provider.row.kind, started=started, credentials_left=credentials_left,
@@ -110,30 +127,60 @@ class Execution:
             )
             match step:
                 case SameTarget():
+                    used.clear()
                     await asyncio.sleep(step.after)
                 case NextCredential():
-                    used += 1
+                    pass
                 case _:
                     return step
 
-    async def _attempt(self, provider: LiveProvider, target: Target, credential: Credential | None) -> Answer:
+    async def _enter(
+        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str]
+    ) -> Ticket | NextTarget | Stop:
+        """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
+        that is passed over for want of it is noted with the reason."""
+        access, now = provider.access, self._loop.time()
+        tokens, last = estimate_tokens(self._call), targets_left == 0
+        point = random.random()  # noqa: S311 (spreads load; nothing secret)
+        found = access.enter(target.model, tokens, now, point, used, last=last)
+        if not isinstance(found, Ticket) and last and found.limit != "credentials":
+            found = await access.queue(target.model, tokens, point, used, deadline=self._deadline)
+        if isinstance(found, Ticket):
+            return found
+        reason = WHY_NOT[found.limit]
+        self._settlement.passed_over(target, f"{target.provider}: {reason}")
+        if not last:
+            return NextTarget()
+        if not self._settlement.failures:
+            raise PolyrouteError(
+                ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after
+            )
+        return Stop(reason)
+
+    async def _attempt(self, provider: LiveProvider, target: Target, ticket: Ticket) -> Answer:
         """One try. Raises AttemptFailed."""
         adapter = provider.adapter
         endpoint = adapter.endpoint(self._call.operation, self._call.dialect)
         if endpoint is None:  # the plan only holds targets that serve the operation
             raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=f"{target} does not serve this operation."))
         try:
-            lane = open_lane(self._conversation, adapter, endpoint, target, credential)
+            lane = open_lane(self._conversation, adapter, endpoint, target, ticket.credential)
         except PolyrouteError as error:
             raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()
+        if self._drills:
+            await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
         response = await (
             self._transport.send(lane.request, timeouts, self._deadline)
             if send is None
             else send(self._transport, lane.request, timeouts, self._deadline)
         )
+        if provider.access.learns:
+            quota = adapter.quota(response.headers)
+            if quota is not None:
+                provider.access.learn(ticket, target.model, quota, self._loop.time())
         try:
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))

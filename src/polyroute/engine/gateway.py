@@ -12,8 +12,10 @@ import msgspec
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
 from polyroute.engine.lanes import Conversation
+from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
 from polyroute.ports import Call, Ledger, PriceBook, Timeouts, Transport
@@ -43,6 +45,8 @@ class Gateway:
         self.admission = admission
         self.breakers = breakers
         self.transport = transport
+        self.limits = CallLimits()
+        self.drills: Drills = {}
         self._ledger = ledger
         self._prices = prices
         self._ready = ready
@@ -56,22 +60,28 @@ class Gateway:
         call = conversation.call
         settlement = Settlement(call, self._ledger, self._prices)
         runtime = self.runtime
+        admitted: Admitted | None = None
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
             conversation.persona = choice.persona
             loop = asyncio.get_running_loop()
+            if choice.limits is not None or (call.key is not None and call.key.limits is not None):
+                admitted = self.limits.admit(call, choice.name, choice.limits, loop.time())
+                settlement.at_end(admitted.end)
             plan = self._plan(runtime, choice, call, loop.time())
             settlement.planned(plan, choice.model_id)
             timeouts = _patience(choice.timeouts, call)
             execution = Execution(
                 conversation, plan, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=loop.time() + timeouts.total, retries=choice.retries,
-                render_error=lambda error: render_stream_error(call, error),
+                render_error=lambda error: render_stream_error(call, error), drills=self.drills,
             )  # fmt: skip
-            return await execution.run()
+            answer = await execution.run()
         except PolyrouteError as error:
             error.request_id = call.id
+            if admitted is not None:
+                error.headers = tuple(admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
             raise
         except asyncio.CancelledError:
@@ -80,6 +90,9 @@ class Gateway:
         except BaseException:
             settlement.refused(PolyrouteError(ErrorKind.INTERNAL, "A fault of Polyroute's own; see its log."))
             raise
+        if admitted is not None:
+            answer.headers += admitted.headers(loop.time())
+        return answer
 
     def plan(self, call: Call, now: float) -> Plan:
         """What would be tried for a call, without trying it (`polyroute explain`)."""

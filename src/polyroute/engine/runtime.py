@@ -9,10 +9,12 @@ import msgspec
 
 from polyroute.catalog.model import Catalog, Persona, Provider
 from polyroute.catalog.resolve import Unresolved, resolve
+from polyroute.engine.access import ProviderAccess
 from polyroute.ports import Adapter, Credential, Timeouts
 from polyroute.routing.plan import Candidate, RoutePlanner
 from polyroute.routing.planners import route_planner
 from polyroute.routing.retry import RetryBudget
+from polyroute.types.limits import Limits
 from polyroute.types.operations import Operation
 from polyroute.types.records import label_id
 
@@ -27,6 +29,7 @@ class LiveProvider(msgspec.Struct, frozen=True):
     adapter: Adapter
     credentials: tuple[Credential, ...]
     retries: RetryBudget
+    access: ProviderAccess
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -39,6 +42,7 @@ class Choice(msgspec.Struct, frozen=True):
     retries: int
     model_id: str
     persona: Persona | None
+    limits: Limits | None
 
 
 class Runtime:
@@ -48,6 +52,13 @@ class Runtime:
         self.catalog = catalog
         self.providers = providers
         self._choices: dict[tuple[str, Operation], Choice] = {}
+
+    def inherit(self, earlier: Runtime) -> None:
+        """Take over what was learned of providers before the configuration was read again."""
+        for name, provider in self.providers.items():
+            before = earlier.providers.get(name)
+            if before is not None:
+                provider.access.inherit(before.access)
 
     def choose(self, model: str, operation: Operation) -> Choice:
         """What a name means for an operation. Raises PolyrouteError: `not_found` with the nearest names, `invalid_request`
@@ -76,4 +87,5 @@ class Runtime:
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=label_id(operation, model),
             persona=route.persona,
+            limits=route.limits,
         )

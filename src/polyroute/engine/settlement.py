@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
 
 from polyroute import pricing
+from polyroute.engine.access import ProviderAccess, Ticket
 from polyroute.ports import Call, Ledger, Observation, PriceBook
 from polyroute.types.errors import ErrorKind, FailedAttempt, Failure, PolyrouteError
 from polyroute.types.plans import Plan, Target
@@ -23,7 +25,10 @@ class Settlement:
     `settle` is synchronous and idempotent, so that no cancellation can come between an answer and its record.
     """
 
-    __slots__ = ("_call", "_failed", "_ledger", "_prices", "_record", "_settled", "_started", "cost", "current")
+    __slots__ = (
+        "_access", "_call", "_ended", "_failed", "_ledger", "_prices", "_record", "_settled", "_started", "_ticket", "cost",
+        "current",
+    )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
         self._call = call
@@ -34,6 +39,9 @@ class Settlement:
         self._failed: list[tuple[FailedAttempt, Failure]] = []
         self.current: AttemptRecord | None = None
         self.cost: Cost | None = None
+        self._access: ProviderAccess | None = None
+        self._ticket: Ticket | None = None
+        self._ended: Callable[[RequestRecord], None] | None = None
         key = call.key
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
@@ -59,8 +67,23 @@ class Settlement:
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
 
-    def begin(self, target: Target, credential: str | None) -> None:
-        """An attempt begins."""
+    def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
+        """Call this when the request is settled, just before it is written down."""
+        self._ended = ended
+
+    def passed_over(self, target: Target, reason: str) -> None:
+        """A target of the plan is not tried after all."""
+        self._record.drops.append((str(target), reason))
+
+    def begin(
+        self, target: Target, credential: str | None, access: ProviderAccess | None = None, ticket: Ticket | None = None
+    ) -> None:
+        """An attempt begins. The ticket is given back when it ends, however it ends."""
+        if self._access is not None:
+            self._give_back()
+        if access is not None:
+            access.load.active += 1
+            self._access, self._ticket = access, ticket
         self.current = AttemptRecord(
             number=len(self._record.attempts) + 1, provider=target.provider, model=target.model,
             credential=credential, started_at=time.time(),
@@ -83,7 +106,14 @@ class Settlement:
         assert attempt is not None
         self.current = None
         attempt.duration_ms = (time.time() - attempt.started_at) * 1000
+        if self._access is not None:
+            self._give_back()
         return attempt
+
+    def _give_back(self) -> None:
+        access, ticket, self._access, self._ticket = self._access, self._ticket, None, None
+        if access is not None and ticket is not None:
+            access.leave(ticket, self._record.attempts[-1], time.monotonic())
 
     def first_token(self) -> None:
         """The attempt committed."""
@@ -155,6 +185,10 @@ class Settlement:
         self._settled = True
         self._record.status = status
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
+        if self._access is not None:
+            self._give_back()
+        if self._ended is not None:
+            self._ended(self._record)
         self._ledger.record(self._record)
 
 

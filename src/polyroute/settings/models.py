@@ -54,7 +54,11 @@ class StorageSettings(Section):
     database: str = "sqlite:///polyroute.db"
     """The ledger's database: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`."""
     shared_state: Literal["memory"] = "memory"
-    """Where breakers and limits are kept: `memory` is this process."""
+    """Where breakers, limits and health are kept: `memory` is the workers of this machine, which tell each other through
+    the folder `state`."""
+    state: Path | None = None
+    """Folder through which workers tell each other what they know, and which outlives a restart; beside the database unless
+    said otherwise."""
     artifacts: Path = Path("./artifacts")
     """Folder for produced files."""
     journal: Path | None = None
@@ -132,6 +136,20 @@ class BreakerSettings(Section):
     """Seconds before a provider is tried again."""
 
 
+class BenchSettings(Section):
+    """For how long a refused credential is not used, in seconds; doubled each time in a row, up to `longest`. What the
+    provider itself says of it comes before."""
+
+    rejected: Seconds = 300.0
+    """The provider does not accept it."""
+    quota: Seconds = 900.0
+    """Its account has nothing left."""
+    rate_limited: Seconds = 15.0
+    """Its rate limit is reached; only where a provider has several credentials."""
+    longest: Seconds = 3600.0
+    """The longest that doubling leads to."""
+
+
 class DefaultSettings(Section):
     """What holds where a route or a provider says nothing."""
 
@@ -141,6 +159,39 @@ class DefaultSettings(Section):
     """Further tries of the same target, where the error allows one."""
     timeouts: TimeoutSettings = TimeoutSettings()
     breaker: BreakerSettings = BreakerSettings()
+    bench: BenchSettings = BenchSettings()
+
+
+class LimitSettings(Section):
+    """What may be used."""
+
+    requests_per_minute: Whole | None = Field(default=None, ge=1)
+    """Requests a minute."""
+    tokens_per_minute: Whole | None = Field(default=None, ge=1)
+    """Tokens a minute, of prompts and answers together."""
+    concurrency: Whole | None = Field(default=None, ge=1)
+    """Requests at once."""
+
+
+class ProviderLimitSettings(LimitSettings):
+    """What a provider may be asked for. Where other targets are left a request goes on to them; else it waits its turn."""
+
+    queue: Whole = Field(default=100, ge=0)
+    """Requests that may wait for their turn; 0 refuses at once."""
+    queue_seconds: Annotated[float, BeforeValidator(_refuse_bool)] = Field(default=10.0, ge=0, allow_inf_nan=False)
+    """Seconds that one waits at most."""
+
+
+class CredentialSettings(Section):
+    """A credential of which more is said than its secret."""
+
+    key: SecretStr
+    """The secret."""
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,40}$")
+    """What it is called in the ledger and in health, instead of its number."""
+    weight: Annotated[float, BeforeValidator(_refuse_bool)] = Field(default=1.0, ge=0, le=1000, allow_inf_nan=False)
+    """Its share of the requests; 0 is a last resort."""
+    limits: LimitSettings | None = None
 
 
 class QuirkSettings(Section):
@@ -163,8 +214,10 @@ class ProviderSettings(Section):
     """`false` switches it off."""
     api_key: SecretStr | None = None
     """Credential; without one, the provider's own environment variables are looked at."""
-    credentials: list[SecretStr] = []
-    """Further credentials, each tried when the one before it is refused."""
+    credentials: list[SecretStr | CredentialSettings] = []
+    """Further credentials: each a secret, or `{key, label, weight, limits}`. Requests are spread over all; one that is
+    refused is left alone for a while, and the next is tried within the same request."""
+    limits: ProviderLimitSettings | None = None
     base_url: str | None = None
     """Address, instead of the built-in one."""
     priority: Whole | dict[str, Whole] | None = None
@@ -250,6 +303,7 @@ class RouteSettings(Section):
     retries: Whole | None = Field(default=None, ge=0, le=10)
     """Further tries of the same target; `defaults.retries` unless said otherwise."""
     timeouts: TimeoutChanges | None = None
+    limits: LimitSettings | None = None
     persona: PersonaSettings | None = None
 
 

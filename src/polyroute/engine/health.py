@@ -1,0 +1,140 @@
+"""Watching what becomes of attempts: a ledger in front of the ledger, which counts what passes through.
+
+On a request's way one reference is kept; the counting is done by the block, and what was counted is in a form that other
+workers can read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from polyroute.ports import Ledger
+from polyroute.routing.health import FAILED, OTHER, SERVED, Buckets, ProviderWindows, bucket_of
+from polyroute.types.errors import ERROR_TABLE, ErrorKind
+from polyroute.types.health import LastError
+from polyroute.types.records import AttemptRecord, RequestRecord
+
+_BLOCK = 128
+"""Requests that are counted at once: a fraction of a millisecond."""
+_MOST_KEYS = 4096
+
+_MEANING = {
+    kind.value: FAILED if rule.counts or kind in (ErrorKind.CREDENTIAL_REJECTED, ErrorKind.QUOTA_EXHAUSTED) else OTHER
+    for kind, rule in ERROR_TABLE.items()
+}
+
+
+class AttemptTotals(msgspec.Struct, array_like=True):
+    """Attempts of one provider and operation with one outcome, since counting began."""
+
+    count: int = 0
+    seconds: float = 0.0
+    latency: Buckets = msgspec.field(default_factory=dict)
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """Counters that only grow. Keys are joined by a tab: `attempts` by provider, operation, outcome and error kind;
+    `ttft` and `tokens_in/out` by provider and operation; `requests` by operation and status."""
+
+    attempts: dict[str, AttemptTotals] = msgspec.field(default_factory=dict)
+    ttft: dict[str, AttemptTotals] = msgspec.field(default_factory=dict)
+    tokens_in: dict[str, int] = msgspec.field(default_factory=dict)
+    tokens_out: dict[str, int] = msgspec.field(default_factory=dict)
+    cost_usd: dict[str, float] = msgspec.field(default_factory=dict)
+    requests: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class HealthRecorder:
+    """Implements `ports.Ledger`. `windows` are by provider."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._fresh: list[RequestRecord] = []
+        self.windows: dict[str, ProviderWindows] = {}
+        self.totals = Totals()
+
+    def record(self, entry: RequestRecord) -> None:
+        """Hand it on, and remember it until the next block is counted."""
+        self._ledger.record(entry)
+        fresh = self._fresh
+        fresh.append(entry)
+        if len(fresh) >= _BLOCK:
+            self.count()
+
+    def count(self) -> None:
+        """Count what has come since the last time."""
+        fresh, self._fresh = self._fresh, []
+        now = time.time()
+        ends: dict[tuple[str, str, str, int | None, int | None], list[float]] = {}
+        totals = self.totals
+        for entry in fresh:
+            operation = entry.operation
+            key = f"{operation}\t{entry.status}"
+            totals.requests[key] = totals.requests.get(key, 0) + 1
+            for attempt in entry.attempts:
+                served = attempt.outcome == "served"
+                kind = "" if served else (attempt.error_kind or attempt.outcome)
+                latency = bucket_of(attempt.duration_ms) if served else None
+                ttft = _ttft(entry, attempt) if served and entry.stream else None
+                found = ends.setdefault((attempt.provider, operation, kind, latency, ttft), [0, 0.0, 0, 0, 0.0])
+                found[0] += 1
+                found[1] += attempt.duration_ms
+                if served:
+                    found[2] += attempt.input_tokens or 0
+                    found[3] += attempt.output_tokens or 0
+                    if entry.cost_usd is not None:
+                        found[4] += float(entry.cost_usd)
+                elif _MEANING.get(kind) == FAILED:
+                    self._note_error(attempt, kind)
+        for (provider, operation, kind, latency, ttft), (count, ms, taken, given, cost) in ends.items():
+            self._add(now, provider, operation, kind, latency, ttft, int(count), ms / 1000.0)
+            key = f"{provider}\t{operation}"
+            totals.tokens_in[key] = totals.tokens_in.get(key, 0) + int(taken)
+            totals.tokens_out[key] = totals.tokens_out.get(key, 0) + int(given)
+            totals.cost_usd[key] = totals.cost_usd.get(key, 0.0) + cost
+
+    def _add(
+        self, now: float, provider: str, operation: str, kind: str, latency: int | None, ttft: int | None, count: int,
+        seconds: float,
+    ) -> None:  # fmt: skip
+        windows = self._windows(provider)
+        windows.add(now, SERVED if not kind else _MEANING.get(kind, OTHER), latency=latency, ttft=ttft, count=count)
+        key = f"{provider}\t{operation}\t{'served' if not kind else 'failed'}\t{kind}"
+        attempts = self.totals.attempts.setdefault(key, AttemptTotals())
+        attempts.count += count
+        attempts.seconds += seconds
+        if latency is not None:
+            attempts.latency[latency] = attempts.latency.get(latency, 0) + count
+        if ttft is not None:
+            first = self.totals.ttft.setdefault(f"{provider}\t{operation}", AttemptTotals())
+            first.count += count
+            first.latency[ttft] = first.latency.get(ttft, 0) + count
+
+    def _windows(self, provider: str) -> ProviderWindows:
+        found = self.windows.get(provider)
+        if found is None:
+            if len(self.windows) >= _MOST_KEYS:
+                self.windows.clear()
+            found = self.windows[provider] = ProviderWindows()
+        return found
+
+    def _note_error(self, attempt: AttemptRecord, kind: str) -> None:
+        at = attempt.started_at + attempt.duration_ms / 1000.0
+        self._windows(attempt.provider).last_error = LastError(
+            at=at, kind=kind, message=attempt.error_message or "", http_status=attempt.http_status
+        )
+
+    def resume(self, windows: Mapping[str, ProviderWindows], totals: Totals) -> None:
+        """Go on from what an earlier run of this worker had counted."""
+        self.windows = dict(windows)
+        self.totals = totals
+
+
+def _ttft(entry: RequestRecord, attempt: AttemptRecord) -> int | None:
+    """The bucket of the time from the attempt's beginning to its first content."""
+    if entry.ttft_ms is None:
+        return None
+    return bucket_of(entry.ttft_ms - (attempt.started_at - entry.created_at) * 1000.0)
