@@ -20,7 +20,10 @@ from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
 from polyroute.engine.gateway import Gateway
+from polyroute.engine.health import HealthRecorder
+from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.engine.sharing import Sharing
 from polyroute.ports import Credential, Headers
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
@@ -29,6 +32,7 @@ from polyroute.routing.credentials import BenchSettings, CredentialPool, Share
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.database import Database, open_database
+from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import model_rows, sync_models
@@ -95,6 +99,7 @@ class App:
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
         self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        self._recorder = HealthRecorder(self._ledger)
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
@@ -105,7 +110,7 @@ class App:
         self.gateway = Gateway(
             self._runtime(catalog),
             transport=self._transport,
-            ledger=self._ledger,
+            ledger=self._recorder,
             prices=self._prices,
             admission=Admission(self._keys),
             breakers=Breakers(
@@ -116,6 +121,7 @@ class App:
             ),
             ready=self._problems,
         )  # fmt: skip
+        self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
@@ -139,6 +145,7 @@ class App:
             LedgerStats(self._database, simulated=self._sandbox_url is not None),
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
+            HealthDesk(self.gateway, self._sharing),
         )
         return application
 
@@ -156,12 +163,14 @@ class App:
         if self._keys is not None:
             self._keys.start()
         self._prices.warm()
+        await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Close everything; what is in the journal is written to the database."""
         if self._watcher is not None:
             self._watcher.cancel()
+        await self._sharing.stop()
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
@@ -207,6 +216,13 @@ def _price_snapshot(database: Database) -> Path:
     return (
         Path("polyroute.prices") if database.path is None else database.path.with_name(f"{database.path.name}.prices")
     )
+
+
+def state_folder(settings: Settings, database: Database) -> StateFolder:
+    """Where workers tell each other what they know: beside an SQLite database, else in the working directory."""
+    path = database.path
+    beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
+    return StateFolder(settings.storage.state or beside)
 
 
 def key_storage(settings: Settings) -> tuple[Database, bytes]:

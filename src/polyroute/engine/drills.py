@@ -4,6 +4,7 @@ must. A drill ends by itself, whoever started it and whatever became of them."""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -11,10 +12,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from polyroute.ports import Adapter, Call, Timeouts
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.operations import Operation
 
 FaultName = Literal["status", "timeout", "reset", "slow"]
+
+_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?$")
 
 LONGEST = 86_400.0
 """Seconds that a drill may last: one that is forgotten is over tomorrow."""
@@ -53,6 +56,35 @@ def parse_fault(text: str) -> tuple[FaultName, int]:
             return "status", int(text)
         case _:
             raise ValueError(f"a fault is a status of 400 to 599, timeout, reset or slow, not {text!r}")
+
+
+def make_drill(
+    provider: str, fault: str, lasts: str, *, seconds: float = 5.0, operation: Operation | None = None
+) -> Drill:
+    """A drill that begins now. Raises PolyrouteError(invalid_request) naming the field."""
+    try:
+        kind, status = parse_fault(fault)
+    except ValueError as error:
+        raise PolyrouteError(ErrorKind.INVALID_REQUEST, str(error), param="fault") from error
+    length = parse_duration(lasts)
+    if length is None or not 0 < length <= LONGEST:
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST, f"a drill lasts like 30s, 5m or 1h, at most a day, not {lasts!r}", param="for"
+        )
+    now = time.time()
+    return Drill(
+        provider=provider, fault=kind, since=now, until=now + length, status=status, seconds=seconds,
+        operation=operation,
+    )  # fmt: skip
+
+
+def parse_duration(text: str) -> float | None:
+    """`90`, `90s`, `5m`, `1h30m` as seconds; None for anything else."""
+    found = _DURATION.match(text.strip())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 async def rehearse(

@@ -9,12 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-import msgspec
-
 from polyroute.ports import Ledger
-from polyroute.routing.health import FAILED, OTHER, SERVED, Buckets, ProviderWindows, bucket_of
+from polyroute.routing.health import FAILED, OTHER, SERVED, ProviderWindows, bucket_of
 from polyroute.types.errors import ERROR_TABLE, ErrorKind
-from polyroute.types.health import LastError
+from polyroute.types.health import AttemptTotals, LastError, Totals
 from polyroute.types.records import AttemptRecord, RequestRecord
 
 _BLOCK = 128
@@ -25,26 +23,6 @@ _MEANING = {
     kind.value: FAILED if rule.counts or kind in (ErrorKind.CREDENTIAL_REJECTED, ErrorKind.QUOTA_EXHAUSTED) else OTHER
     for kind, rule in ERROR_TABLE.items()
 }
-
-
-class AttemptTotals(msgspec.Struct, array_like=True):
-    """Attempts of one provider and operation with one outcome, since counting began."""
-
-    count: int = 0
-    seconds: float = 0.0
-    latency: Buckets = msgspec.field(default_factory=dict)
-
-
-class Totals(msgspec.Struct, array_like=True):
-    """Counters that only grow. Keys are joined by a tab: `attempts` by provider, operation, outcome and error kind;
-    `ttft` and `tokens_in/out` by provider and operation; `requests` by operation and status."""
-
-    attempts: dict[str, AttemptTotals] = msgspec.field(default_factory=dict)
-    ttft: dict[str, AttemptTotals] = msgspec.field(default_factory=dict)
-    tokens_in: dict[str, int] = msgspec.field(default_factory=dict)
-    tokens_out: dict[str, int] = msgspec.field(default_factory=dict)
-    cost_usd: dict[str, float] = msgspec.field(default_factory=dict)
-    requests: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class HealthRecorder:
@@ -68,7 +46,7 @@ class HealthRecorder:
         """Count what has come since the last time."""
         fresh, self._fresh = self._fresh, []
         now = time.time()
-        ends: dict[tuple[str, str, str, int | None, int | None], list[float]] = {}
+        ends: dict[tuple[str, str, str, int, int | None], list[float]] = {}
         totals = self.totals
         for entry in fresh:
             operation = entry.operation
@@ -77,7 +55,7 @@ class HealthRecorder:
             for attempt in entry.attempts:
                 served = attempt.outcome == "served"
                 kind = "" if served else (attempt.error_kind or attempt.outcome)
-                latency = bucket_of(attempt.duration_ms) if served else None
+                latency = bucket_of(attempt.duration_ms)
                 ttft = _ttft(entry, attempt) if served and entry.stream else None
                 found = ends.setdefault((attempt.provider, operation, kind, latency, ttft), [0, 0.0, 0, 0, 0.0])
                 found[0] += 1
@@ -97,7 +75,7 @@ class HealthRecorder:
             totals.cost_usd[key] = totals.cost_usd.get(key, 0.0) + cost
 
     def _add(
-        self, now: float, provider: str, operation: str, kind: str, latency: int | None, ttft: int | None, count: int,
+        self, now: float, provider: str, operation: str, kind: str, latency: int, ttft: int | None, count: int,
         seconds: float,
     ) -> None:  # fmt: skip
         windows = self._windows(provider)
@@ -106,8 +84,7 @@ class HealthRecorder:
         attempts = self.totals.attempts.setdefault(key, AttemptTotals())
         attempts.count += count
         attempts.seconds += seconds
-        if latency is not None:
-            attempts.latency[latency] = attempts.latency.get(latency, 0) + count
+        attempts.latency[latency] = attempts.latency.get(latency, 0) + count
         if ttft is not None:
             first = self.totals.ttft.setdefault(f"{provider}\t{operation}", AttemptTotals())
             first.count += count

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from polyroute.types.health import Health, LastError, Percentiles, Uptime
+from polyroute.types.health import Buckets, Health, LastError, Percentiles, Uptime
 
 WINDOWS: Mapping[str, int] = {"5m": 300, "1h": 3600, "24h": 86_400}
 """What uptime is given for: seconds by name."""
@@ -21,6 +21,7 @@ _LEAST_MS = 1.0
 _PER_DOUBLING = 4
 """A bucket is 19 % wide, so a percentile is known to within a tenth."""
 _MOST_BUCKETS = 96
+_TO_MIDDLE: float = 2.0 ** (-0.5 / _PER_DOUBLING)
 _MINIMUM = 5
 """Attempts before a success rate says something."""
 
@@ -38,10 +39,6 @@ def bucket_of(milliseconds: float) -> int:
 def bucket_end(number: int) -> float:
     """The milliseconds at which a bucket ends."""
     return float(_LEAST_MS * 2.0 ** (number / _PER_DOUBLING))
-
-
-Buckets = dict[int, int]
-"""Counts by bucket."""
 
 
 class Slot(msgspec.Struct, array_like=True):
@@ -131,7 +128,7 @@ def _percentile(buckets: Buckets, share: float) -> float | None:
     for number in sorted(buckets):
         seen += buckets[number]
         if seen >= wanted:
-            return round(bucket_end(number) / 2.0 ** (0.5 / _PER_DOUBLING), 1)
+            return round(bucket_end(number) * _TO_MIDDLE, 1)
     return None
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from polyroute.ports import Shared
@@ -30,7 +31,7 @@ class StateFolder:
         self._folder = folder
         self._lock: int | None = None
         self._own: Path | None = None
-        self._seen: dict[str, tuple[tuple[int, int], bytes]] = {}
+        self._seen: dict[str, tuple[int, bytes]] = {}
         self._works = True
 
     def join(self) -> bytes | None:
@@ -74,24 +75,20 @@ class StateFolder:
                 continue
             try:
                 facts = path.stat()
-                stamp = (facts.st_mtime_ns, facts.st_ino)
-                name = path.name
-                known = self._seen.get(name)
-                # A touched file has the same content: only a replaced one, whose number is new, is read again.
-                data = known[1] if known is not None and known[0][1] == stamp[1] else path.read_bytes()
+                known = self._seen.get(path.name)
+                same = known is not None and known[0] == facts.st_mtime_ns
+                data = known[1] if known is not None and same else path.read_bytes()
             except OSError:
                 continue
-            self._seen[name] = (stamp, data)
+            self._seen[path.name] = (facts.st_mtime_ns, data)
             found.append(Shared(path.stem, data, time.time() - facts.st_mtime < STALE_SECONDS))
         return found
 
     def leave(self) -> None:
         """Give the place back; what was said stays there for the next run."""
         if self._own is not None:
-            try:
+            with suppress(OSError):  # where it never said anything
                 os.utime(self._own, (0, 0))
-            except OSError:
-                pass  # it never said anything
         if self._lock is not None:
             os.close(self._lock)
         self._lock = self._own = None

@@ -9,6 +9,30 @@ import msgspec
 Health = Literal["healthy", "degraded", "unhealthy"]
 
 
+Buckets = dict[int, int]
+"""Counts by the number of a latency's bucket."""
+
+
+class AttemptTotals(msgspec.Struct, array_like=True):
+    """Attempts of one provider and operation with one outcome, since counting began."""
+
+    count: int = 0
+    seconds: float = 0.0
+    latency: Buckets = msgspec.field(default_factory=dict)
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """Counters that only grow. Keys are joined by a tab: `attempts` by provider, operation, outcome and error kind;
+    `ttft` and `tokens_in` and `tokens_out` by provider and operation; `requests` by operation and status."""
+
+    attempts: dict[str, AttemptTotals] = msgspec.field(default_factory=dict)
+    ttft: dict[str, AttemptTotals] = msgspec.field(default_factory=dict)
+    tokens_in: dict[str, int] = msgspec.field(default_factory=dict)
+    tokens_out: dict[str, int] = msgspec.field(default_factory=dict)
+    cost_usd: dict[str, float] = msgspec.field(default_factory=dict)
+    requests: dict[str, int] = msgspec.field(default_factory=dict)
+
+
 class Uptime(msgspec.Struct, frozen=True, kw_only=True):
     """How attempts at a provider went within a window. `success_rate` is in percent, None when there were none."""
 
@@ -89,3 +113,24 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
 
     workers: int
     providers: tuple[ProviderHealth, ...]
+
+
+class Series(msgspec.Struct, frozen=True):
+    """A histogram of seconds: how many were at most so long (`None`: all), by increasing bound, and their sum."""
+
+    labels: tuple[str, ...]
+    buckets: tuple[tuple[float | None, int], ...]
+    total: float
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that metrics are made of, as all workers of this machine counted it together."""
+
+    report: HealthReport
+    totals: Totals
+    durations: tuple[Series, ...]
+    """Labelled by provider, operation and error kind."""
+    first_tokens: tuple[Series, ...]
+    """Labelled by provider and operation."""
+    refusals: dict[str, int]
+    """By `key` or `route`."""
