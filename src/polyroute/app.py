@@ -160,6 +160,9 @@ class App:
 
     async def start(self) -> None:
         """Begin to watch keys, prices and the configuration."""
+        loop = asyncio.get_running_loop()
+        self.gateway.bind(loop)
+        self._transport.bind(loop)
         if self._keys is not None:
             self._keys.start()
         self._prices.warm()

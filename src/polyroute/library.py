@@ -30,6 +30,9 @@ Message = Mapping[str, Any]
 """A turn in OpenAI's shape: {"role": "user", "content": "…"}."""
 
 
+_KINDS = frozenset(ErrorKind)
+
+
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """What every answer tells of itself. `cost` is in US dollars, None when unknown."""
 
@@ -99,7 +102,9 @@ class ChatStream:
                             yield event.text
         except AttemptFailed as failed:
             failure = failed.failure
-            raise PolyrouteError(failure.kind, failure.message, request_id=self.request_id) from failed
+            # The error in the stream is our own, and its code is our kind unless the provider gave a code.
+            kind = ErrorKind(failure.code) if failure.code in _KINDS else failure.kind
+            raise PolyrouteError(kind, failure.message, request_id=self.request_id) from failed
 
     async def _blocks(self) -> AsyncGenerator[bytes, None]:
         if isinstance(self._answer, WholeAnswer):
@@ -218,10 +223,10 @@ class Gateway:
         return await self._app.gateway.answer(Conversation(call))
 
     async def _whole(self, dialect: Dialect, body: Mapping[str, Any]) -> WholeAnswer:
-        answer = await self._ask(dialect, body)
-        if not isinstance(answer, WholeAnswer):
-            answer.close()
+        if body.get("stream"):
             raise PolyrouteError(ErrorKind.INVALID_REQUEST, "Use `stream` for a streamed answer.", param="stream")
+        answer = await self._ask(dialect, body)
+        assert isinstance(answer, WholeAnswer)  # only a streamed call streams
         return answer
 
 

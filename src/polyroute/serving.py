@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -34,10 +35,14 @@ def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int
             sys.stderr.write(NOTHING_IS_ON)
             return 2
         sandbox = True
-    listener = bind(settings.server.host, settings.server.port)
-    simulated = _Sandbox(settings.sandbox.host, settings.sandbox.port) if sandbox else None
     try:
-        url = simulated.url() if simulated is not None else None
+        listener = bind(settings.server.host, settings.server.port)
+        simulated = _Sandbox(settings.sandbox.host, settings.sandbox.port) if sandbox else None
+    except OSError as error:
+        sys.stderr.write(f"polyroute: {error.strerror or error}\n")
+        return 2
+    url = simulated.url if simulated is not None else None
+    try:
         if settings.server.workers == 1:
             return run_worker(settings, listener, url, announce=True)
         return Workers(
@@ -56,7 +61,8 @@ def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | N
 
 
 async def _serve(app: App, listener: socket.socket, *, announce: bool) -> int:
-    server = make_server(app.application())
+    lane = app.application()
+    server = make_server(lane, lane=lane)
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[bool]] = set()
 
@@ -69,6 +75,9 @@ async def _serve(app: App, listener: socket.socket, *, announce: bool) -> int:
         loop.add_signal_handler(name, server.handle_exit, name, None)
     loop.add_signal_handler(signal.SIGHUP, reload)
     await app.start()
+    # What was loaded stays, so collections need not look at it again; requests leave hardly any cycles behind.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
     if announce:
         address = listener.getsockname()
         _announce(app.gateway.runtime.catalog, f"http://{_host(address[0])}:{address[1]}")
@@ -84,7 +93,7 @@ def _host(address: str) -> str:
 
 
 class _Sandbox:
-    """The simulated providers as a process of their own, which ends when this one does."""
+    """The simulated providers at `url`, as a process of their own, which ends when this one does."""
 
     def __init__(self, host: str, port: int) -> None:
         self._process = subprocess.Popen(  # noqa: S603 (our own program, with a host and port from the settings)
@@ -93,15 +102,18 @@ class _Sandbox:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the gateway, which then ends this one
         )
+        self.url = self._await_address()
 
-    def url(self) -> str:
-        """Its address, as soon as it listens. Raises OSError when it could not start."""
+    def _await_address(self) -> str:
+        """Its address, as soon as it listens. Raises OSError when it could not start; it has said why itself."""
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             line = raw.decode().strip()
             if line.startswith("http://"):
                 return line
-        raise OSError(f"the sandbox ended with status {self._process.wait()} before it listened")
+        raise OSError(
+            f"the sandbox could not start (status {self._process.wait()}); `sandbox: {{port: 0}}` takes a free port"
+        )
 
     def stop(self) -> None:
         """End it."""

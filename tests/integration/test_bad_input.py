@@ -151,10 +151,18 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_bytes(
             "multipart/form-data; boundary=b",
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n',
         ),
+        (
+            "multipart/form-data; boundary=b",
+            (
+                b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ntranscription-route\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="polyroute"\r\n\r\n{"polcy": 1}\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+            ),
+        ),
         ("text/plain", b"hello"),
         ("application/json", b"{}"),
     ],
-    ids=["no-boundary", "no-form", "broken-off", "no-file", "no-model", "text", "json"],
+    ids=["no-boundary", "no-form", "broken-off", "no-file", "no-model", "odd-options", "text", "json"],
 )
 def test_an_upload_that_is_none(
     sandbox: SimulatedProviders, gateway: GatewayProcess, content_type: str, body: bytes

@@ -60,13 +60,12 @@ def test_speech_that_breaks_off_closes_the_connection_in_mid_body(
         "input": "A sentence that is long enough for several pieces. " * 20,
         "voice": "alloy",
     }
-    received = b""
+    received: list[bytes] = []
     with client.stream("POST", SPEECH.path, json=body) as answer:
         assert answer.status_code == 200
         request_id = answer.headers["x-polyroute-request-id"]
         with pytest.raises(httpx.RemoteProtocolError):
-            for piece in answer.iter_raw():
-                received += piece
+            received.extend(answer.iter_raw())
     assert received
     entry = gateway.entry(request_id)
     assert (entry["status"], entry["error_kind"]) == ("FAILED", "truncated")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from support.asks import ASKS, Ask
+from support.asks import ASKS, CHAT, Ask
 from support.faults import ALL_DOWN, FAULTS, AllDown, FaultCase
 from support.gateway_process import GatewayProcess
 from support.simulated_providers import SimulatedProviders
@@ -51,6 +51,7 @@ def test_the_next_provider_serves_when_the_first_fails(
     assert (entry["status"], entry["http_status"], entry["error_kind"]) == ("COMPLETED", 200, None)
     assert (entry["actual_provider"], entry["actual_model"], entry["route"]) == ("together", route, route)
     assert entry["operation"] == ask.operation
+    assert (entry["cost_usd"], entry["price_version"]) == (None, None)  # nobody knows a price of these models: not 0
     first, second = gateway.attempts(entry["id"])
     assert (first["number"], first["provider"], first["outcome"]) == (1, "openai", "failed")
     assert first["error_kind"] == case.kind_for(streamed=ask.streamed)
@@ -87,3 +88,27 @@ def test_one_error_names_every_target_and_why_when_all_fail(
     ]  # fmt: skip
     if case.name == "all-429":
         assert answer.headers["retry-after"] == "9"
+
+
+def test_a_provider_that_does_not_listen(
+    sandbox: SimulatedProviders, gateway: GatewayProcess, client: httpx.Client
+) -> None:
+    answer = CHAT.send(client, "dead/anything", x_polyroute_fallbacks="together/alive")
+    assert (answer.status_code, answer.headers["x-polyroute-provider"]) == (200, "together")
+    first, _ = gateway.attempts(answer.headers["x-polyroute-request-id"])
+    assert (first["provider"], first["error_kind"], first["http_status"]) == ("dead", "unavailable", None)
+    alone = CHAT.send(client, "dead/anything")
+    assert alone.status_code == 502
+    assert "dead/anything: " in alone.json()["error"]["message"]
+
+
+def test_a_fault_of_the_callers_is_not_tried_elsewhere(
+    sandbox: SimulatedProviders, gateway: GatewayProcess, client: httpx.Client
+) -> None:
+    answer = client.post("/v1/chat/completions", json={"model": "chat-route", "messages": []})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert sandbox.counters("openai")["requests"] == 1
+    assert sandbox.counters("together")["requests"] == 0
+    [attempt] = gateway.attempts(answer.headers["x-polyroute-request-id"])
+    assert attempt["error_kind"] == "invalid_request"

@@ -269,9 +269,10 @@ def test_what_providers_refuse(
 
 def test_a_stream_that_breaks_off(sandbox: SimulatedProviders, sdk: openai.OpenAI) -> None:
     sandbox.set("openai", faults=[{"kind": "cut", "after_tokens": 5}], tokens_per_second=25)
-    said = ""
+    stream = sdk.chat.completions.create(model="small", messages=HELLO, stream=True)
+    chunks: list[Any] = []
     with pytest.raises(openai.APIError) as found:
-        for chunk in sdk.chat.completions.create(model="small", messages=HELLO, stream=True):
-            said += chunk.choices[0].delta.content or ""
+        chunks.extend(stream)
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert said.startswith("[simulated opena")
     assert "openai/gpt-4o-mini broke off its answer" in found.value.message

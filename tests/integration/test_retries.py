@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from email.utils import formatdate
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,12 +16,31 @@ from support.gateway_process import GatewayProcess
 from support.scripted_provider import COMPLETION, ScriptedProvider, whole
 from support.simulated_providers import SimulatedProviders
 
-WAITS = {
-    "seconds": ["retry-after: 1"],
-    "date": [],  # made when it is needed
-    "milliseconds": ["retry-after-ms: 1000"],
-    "milliseconds-first": ["retry-after: 60", "retry-after-ms: 1000"],
+WAITS: dict[str, Callable[[], list[str]]] = {
+    "seconds": lambda: ["retry-after: 1"],
+    "date": lambda: [f"retry-after: {formatdate(time.time() + 2, usegmt=True)}"],
+    "milliseconds": lambda: ["retry-after-ms: 1000"],
+    "milliseconds-first": lambda: ["retry-after: 60", "retry-after-ms: 1000"],
 }
+BUSY = "429 Too Many Requests"
+
+
+def busy(form: str) -> Callable[[], bytes]:
+    """A provider that asks for a wait in one of the forms."""
+    return lambda: whole(b'{"error":{"message":"busy"}}', *WAITS[form](), status=BUSY)
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway before providers that are busy once, each with its own form of saying for how long."""
+    with ExitStack() as stack:
+        providers = {form: stack.enter_context(ScriptedProvider(busy(form), whole(COMPLETION))) for form in WAITS}
+        entries = {
+            form: {"adapter": "openai_compatible", "base_url": f"{provider.url}/v1", "api_key": "sk-mine"}
+            for form, provider in providers.items()
+        }
+        folder = tmp_path_factory.mktemp("waiting")
+        yield stack.enter_context(GatewayProcess(folder, json.dumps({"providers": entries})))
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +105,14 @@ def test_a_refused_credential_gives_way_to_the_next_one(
 
 
 @pytest.mark.parametrize("form", WAITS)
-def test_the_wait_that_a_provider_asks_for_is_kept(tmp_path: Path, form: str) -> None:
-    moment = int(time.time()) + 4  # a date has no fractions
-    headers = WAITS[form] or [f"retry-after: {formatdate(moment, usegmt=True)}"]
-    busy = whole(b'{"error":{"message":"busy"}}', *headers, status="429 Too Many Requests")
-    with ScriptedProvider(busy, whole(COMPLETION)) as provider:
-        config = {"providers": {"mine": {"adapter": "openai_compatible", "base_url": f"{provider.url}/v1"}}}
-        with GatewayProcess(tmp_path, json.dumps(config)) as gateway, httpx.Client(base_url=gateway.url) as client:
-            begun = time.monotonic()
-            answer = CHAT.send(client, "mine/m")
-            waited = time.monotonic() - begun
+def test_the_wait_that_a_provider_asks_for_is_kept(waiting: GatewayProcess, form: str) -> None:
+    with httpx.Client(base_url=waiting.url, timeout=20, trust_env=False) as client:
+        begun = time.monotonic()
+        answer = CHAT.send(client, f"{form}/m")
+        waited = time.monotonic() - begun
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-polyroute-attempts"] == "2"
-    if WAITS[form]:
-        assert 0.95 <= waited < 4
-    else:
-        assert moment - 0.05 <= time.time() < moment + 4
+    assert 0.95 <= waited < 10  # a date has no fractions: between one and two seconds
 
 
 def test_nobody_waits_longer_than_the_request_may_take(

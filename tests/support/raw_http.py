@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ class RawAnswer(msgspec.Struct, frozen=True):
 def exchange(address: tuple[str, int], request: bytes) -> RawAnswer:
     """Send bytes on a new connection and read one answer; status 0 where the server only hung up."""
     with socket.create_connection(address, timeout=10) as connection:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered already
             connection.sendall(request)
         received = b""
         while b"\r\n\r\n" not in received:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -18,10 +19,14 @@ class Received(msgspec.Struct):
     body: bytes
 
 
+Script = bytes | Callable[[], bytes]
+"""What to send, or what makes it when it is due."""
+
+
 class ScriptedProvider:
     """Answers each connection's one request with the next script; the last script serves all further requests."""
 
-    def __init__(self, *scripts: bytes) -> None:
+    def __init__(self, *scripts: Script) -> None:
         self.received: list[Received] = []
         self._scripts = list(scripts)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -58,7 +63,8 @@ class ScriptedProvider:
                     headers[name.lower()] = value.strip()
                 body = reader.read(int(headers.get("content-length", "0")))
                 self.received.append(Received(target, headers, body))
-                connection.sendall(self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0])
+                script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+                connection.sendall(script if isinstance(script, bytes) else script())
 
 
 def whole(body: bytes, *headers: str, status: str = "200 OK", media_type: str = "application/json") -> bytes:

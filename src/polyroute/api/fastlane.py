@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
+from collections.abc import Awaitable, Callable, Mapping
 
 from polyroute.api import vapi
 from polyroute.api.errors import error_headers, render_error
+from polyroute.api.exchange import AsgiExchange, Exchange
 from polyroute.api.framing import ArrayFraming
-from polyroute.api.lifecycle import RUNNING
-from polyroute.api.requests import ClientGone, Head, Receive, Scope, Send, read_body, read_form, read_head
+from polyroute.api.requests import BegunError, ClientGone, Head, Receive, Scope, Send
 from polyroute.api.responses import Continuation
-from polyroute.api.smallpaths import GEMINI_PREFIX, SmallPaths, dialect_of_small_path
+from polyroute.api.smallpaths import SmallPaths, dialect_of_small_path, gemini_call
 from polyroute.engine.answers import StreamAnswer
-from polyroute.engine.envelope import invalid, json_call, new_request_id, options_from_headers
+from polyroute.engine.envelope import invalid, json_call, new_request_id, read_options
 from polyroute.engine.forms import Form
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
-from polyroute.ports import NO_OPTIONS, Call, Headers, ResponseStore
+from polyroute.ports import Call, Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Dialect
 from polyroute.types.records import KeyRecord
@@ -43,12 +42,15 @@ INFERENCE: dict[str, Dialect] = {
     "/api/generate": Dialect.OLLAMA_GENERATE,
     **dict.fromkeys(vapi.PATHS, Dialect.OPENAI_CHAT),
 }
-_MULTIPART = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS})
+MULTIPART = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS})
 _FILE_FIELD = {
     Dialect.OPENAI_TRANSCRIPTIONS: ("file",),
     Dialect.OPENAI_TRANSLATIONS: ("file",),
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
 }
+
+_LEAN_PATHS = {path.encode(): (path, dialect) for path, dialect in INFERENCE.items() if dialect not in MULTIPART}
+"""Raw paths whose requests are always JSON, so that they need no ASGI: see `lifecycle.Connection`."""
 
 
 class FastLane:
@@ -57,6 +59,7 @@ class FastLane:
     def __init__(
         self, gateway: Gateway, control: Callable[[], Application], responses: ResponseStore, *, max_body: int
     ) -> None:
+        self.lean_paths: Mapping[bytes, tuple[str, Dialect]] = _LEAN_PATHS
         self._gateway = gateway
         self._responses = responses
         self._small_paths = SmallPaths(gateway, responses, max_body=max_body)
@@ -71,15 +74,17 @@ class FastLane:
             return
         path: str = scope["path"]
         dialect = INFERENCE.get(path)
-        if dialect is None and path.startswith(GEMINI_PREFIX) and not path.endswith(":countTokens"):
-            dialect = Dialect.GEMINI
+        if dialect is None:
+            asked = gemini_call(scope["method"], path)
+            if asked is not None and asked[1] != "countTokens":
+                dialect = Dialect.GEMINI
         if dialect is None:
             await self._small(scope, receive, send)
         elif scope["method"] == "POST":
-            await self._infer(scope, receive, send, dialect)
+            await self.infer(AsgiExchange(scope, receive, send), dialect)
         else:
             error = invalid(f"{path} takes POST, not {scope['method']}.")
-            await _send_error(send, dialect, 405, error, new_request_id())
+            await _send_error(AsgiExchange(scope, receive, send), dialect, 405, error, new_request_id())
 
     async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A path that needs no provider, or else the control application's."""
@@ -88,14 +93,14 @@ class FastLane:
         try:
             answer = await self._small_paths.answer(scope, receive, request_id)
         except PolyrouteError as error:
-            await _send_error(send, dialect, error.status, error, request_id)
+            await _send_error(AsgiExchange(scope, receive, send), dialect, error.status, error, request_id)
         except ClientGone:
             log.debug("request %s: the caller left", request_id)
         else:
             if answer is None:
                 await self._other(scope, receive, send)
             else:
-                await _send_body(send, *answer)
+                await AsgiExchange(scope, receive, send).answer(*answer)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._control is None:
@@ -104,66 +109,64 @@ class FastLane:
 
     # ---------------------------------------------------------------- inference
 
-    async def _infer(self, scope: Scope, receive: Receive, send: Send, dialect: Dialect) -> None:
+    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:
+        """Answer one inference request, whatever it leads to."""
         request_id = new_request_id()
-        connection = scope.get(RUNNING)
-        if connection is not None:
-            connection.running = asyncio.current_task()
+        exchange.enter()
         key: KeyRecord | None = None
         form: Form | None = None
         called = False
         try:
-            head = read_head(scope["headers"])
+            head = exchange.head
             key = self._gateway.admission.admit(head.credential)
-            if dialect in _MULTIPART and not head.content_type.startswith(b"application/json"):
-                form = await read_form(receive, head, self._max_body)
+            if dialect in MULTIPART and not head.content_type.startswith(b"application/json"):
+                form = await exchange.read_form(self._max_body)
                 call = _form_call(form, dialect, head, request_id, key)
             else:
-                call = await self._json_call(scope, receive, head, dialect, request_id, key)
+                call = await self._json_call(exchange, dialect, request_id, key)
             called = True
-            await self._answer(Conversation(call, form), send, array=_wants_array(scope, call))
+            await self._answer(Conversation(call, form), exchange)
         except PolyrouteError as error:
             if not called:
                 self._gateway.refused(request_id, dialect, key, error)
-            if not await _send_error(send, dialect, error.status, error, request_id):
-                # The answer has begun: uvicorn closes the connection, which tells that it is not whole.
+            if not await _send_error(exchange, dialect, error.status, error, request_id):
+                # The answer has begun: the connection is closed, which tells that it is not whole.
                 log.warning("request %s: %s", request_id, error.message)
         except ClientGone:
             log.debug("request %s: the caller left before its request was complete", request_id)
         except asyncio.CancelledError:
-            if connection is None or connection.running is not None:
+            if not exchange.left:
                 raise  # not by the caller's leaving: the server shuts down
         except Exception:
             log.exception("request %s failed by a fault of ours", request_id)
             ours = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names request {request_id}.")
-            await _send_error(send, dialect, 500, ours, request_id)
+            await _send_error(exchange, dialect, 500, ours, request_id)
         finally:
-            if connection is not None:
-                connection.running = None
+            exchange.leave()
             if form is not None:
                 form.close()
 
-    async def _json_call(
-        self, scope: Scope, receive: Receive, head: Head, dialect: Dialect, request_id: str, key: KeyRecord | None
-    ) -> Call:
+    async def _json_call(self, exchange: Exchange, dialect: Dialect, request_id: str, key: KeyRecord | None) -> Call:
         model: str | None = None
         stream: bool | None = None
         if dialect is Dialect.GEMINI:
-            model, _, method = unquote(scope["path"].removeprefix(GEMINI_PREFIX)).rpartition(":")
+            model, method = gemini_call("POST", exchange.path) or ("", "")
             if method not in ("generateContent", "streamGenerateContent"):
                 raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
             stream = method == "streamGenerateContent"
-        body = await read_body(receive, head, self._max_body)
+        head = exchange.head
         call = json_call(
-            body, dialect, request_id=request_id, key=key, option_headers=head.options, forward=head.forward,
+            await exchange.read_body(self._max_body), dialect,
+            request_id=request_id, key=key, option_headers=head.options, forward=head.forward,
             model=model, stream=stream,
         )  # fmt: skip
-        if scope["path"] in vapi.PATHS:
+        if exchange.path in vapi.PATHS:
             vapi.keep_openai_fields(call)
         return call
 
-    async def _answer(self, conversation: Conversation, send: Send, *, array: bool) -> None:
+    async def _answer(self, conversation: Conversation, exchange: Exchange) -> None:
         call = conversation.call
+        array = _wants_array(exchange, call)
         kept = Continuation(self._responses, call) if call.dialect is Dialect.OPENAI_RESPONSES else None
         if kept is not None:
             await kept.resume()
@@ -173,29 +176,29 @@ class FastLane:
                 kept.watch(answer.body)
                 await kept.keep()
             body = _as_array(answer.headers, answer.body) if array else answer.body
-            await _send_body(send, answer.status, answer.headers, body)
+            await exchange.answer(answer.status, answer.headers, body)
             return
         framing = ArrayFraming() if array else None
         if framing is not None:
             answer.headers[0] = (b"content-type", b"application/json")
         try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await exchange.begin(answer.status, answer.headers)
             while data := await answer.next():
                 if kept is not None:
                     kept.watch(data)
                 if framing is not None:
                     data = framing.feed(data)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+                await exchange.send(data)
             if kept is not None:
                 await kept.keep()
-            await send({"type": "http.response.body", "body": framing.close() if framing is not None else b""})
+            await exchange.finish(framing.close() if framing is not None else b"")
         finally:
             answer.close()
 
 
-def _wants_array(scope: Scope, call: Call) -> bool:
+def _wants_array(exchange: Exchange, call: Call) -> bool:
     """Gemini callers get a JSON array unless they ask for events."""
-    return call.dialect is Dialect.GEMINI and call.stream and b"alt=sse" not in scope["query_string"]
+    return call.dialect is Dialect.GEMINI and call.stream and b"alt=sse" not in exchange.query
 
 
 def _as_array(headers: Headers, body: bytes) -> bytes:
@@ -214,27 +217,18 @@ def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: K
     return Call(
         id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model,
         stream=(form.get("stream") or "").lower() in ("true", "1"), body=b"", content_type=head.content_type,
-        options=options_from_headers(head.options) if head.options else NO_OPTIONS, key=key,
+        options=read_options(form.get("polyroute"), head.options), key=key,
         forward=head.forward or [],
     )  # fmt: skip
 
 
-async def _send_body(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [*headers, (b"content-length", b"%d" % len(body))],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_error(send: Send, dialect: Dialect, status: int, error: PolyrouteError, request_id: str) -> bool:
+async def _send_error(
+    exchange: Exchange, dialect: Dialect, status: int, error: PolyrouteError, request_id: str
+) -> bool:
     """Answer with an error; False when an answer has already begun."""
     error.request_id = error.request_id or request_id
     try:
-        await _send_body(send, status, error_headers(error), render_error(dialect, error))
-    except RuntimeError:  # uvicorn's word for a second start
+        await exchange.answer(status, error_headers(error), render_error(dialect, error))
+    except BegunError:
         return False
     return True

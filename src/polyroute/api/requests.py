@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,41 +20,65 @@ Send = Callable[[Message], Awaitable[None]]
 _FORWARDED = frozenset({b"anthropic-beta", b"anthropic-version", b"openai-beta"})
 """Headers by which callers switch on features of their dialect; passed on to providers that speak it."""
 
+_READ = _FORWARDED | {
+    b"authorization", b"content-type", b"content-length", b"x-api-key", b"x-goog-api-key",
+    b"expect", b"transfer-encoding", b"upgrade",
+}  # fmt: skip
+
+
+RUNNING = "polyroute.running"
+"""The scope's key of the connection, on which the fast lane leaves its task."""
+
+
+class Running(Protocol):
+    """A connection that cancels the task which answers its request, and forgets it, when it is lost."""
+
+    running: asyncio.Task[Any] | None
+
 
 class ClientGone(Exception):
     """The caller closed the connection before its request was complete."""
 
 
+class BegunError(Exception):
+    """An answer cannot be replaced by another one once it has begun."""
+
+
 class Head(msgspec.Struct):
-    """What we read of a request's headers. `options` are `x-polyroute-*` without that prefix."""
+    """What we read of a request's headers. `options` are `x-polyroute-*` without that prefix. `plain` is False for what
+    only the general HTTP machinery serves: a body in chunks, `Expect`, an upgrade."""
 
     credential: str | None = None
     content_type: bytes = b""
     content_length: int | None = None
     options: dict[str, str] | None = None
     forward: Headers | None = None
+    plain: bool = True
 
 
 def read_head(headers: Headers) -> Head:
     """One pass over the headers; their names are in lower case already."""
     head = Head()
     for name, value in headers:
-        if name == b"authorization":
+        if name not in _READ:
+            if name.startswith(b"x-polyroute-"):
+                head.options = head.options or {}
+                head.options[name[12:].decode("latin-1")] = value.decode("utf-8", "replace")
+        elif name == b"authorization":
             scheme, _, token = value.partition(b" ")
             if scheme.lower() == b"bearer" and token:
                 head.credential = token.strip().decode("latin-1")
         elif name == b"content-type":
             head.content_type = value
         elif name == b"content-length":
-            head.content_length = int(value)  # uvicorn's parser lets only digits through
+            head.content_length = int(value)  # the parser lets only digits through
         elif name in (b"x-api-key", b"x-goog-api-key"):
             head.credential = head.credential or value.decode("latin-1")
-        elif name.startswith(b"x-polyroute-"):
-            head.options = head.options or {}
-            head.options[name[12:].decode("latin-1")] = value.decode("utf-8", "replace")
         elif name in _FORWARDED:
             head.forward = head.forward or []
             head.forward.append((name, value))
+        else:
+            head.plain = False
     return head
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from polyroute.api.lifecycle import Connection
+from polyroute.api.lifecycle import Connection, InferenceLane, ServerConfig
 
 log = logging.getLogger("polyroute.api")
 
@@ -39,10 +39,10 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(application: Any, *, patience: float = 30.0) -> Server:
-    """A server for a bound socket: no access log, no lifespan, HTTP only. `patience` is how long, in seconds, requests in
-    flight may take to finish when the server is told to stop."""
-    config = uvicorn.Config(
+def make_server(application: Any, *, lane: InferenceLane | None = None, patience: float = 30.0) -> Server:
+    """A server for a bound socket: no access log, no lifespan, HTTP only. `lane` answers inference requests without ASGI.
+    `patience` is how long, in seconds, requests in flight may take to finish when the server is told to stop."""
+    config = ServerConfig(
         application,
         loop="uvloop",
         http=Connection,
@@ -55,4 +55,5 @@ def make_server(application: Any, *, patience: float = 30.0) -> Server:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(patience),
     )
+    config.lane = lane
     return Server(config)

@@ -15,7 +15,8 @@ from polyroute.ports import Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Dialect
 
-GEMINI_PREFIX = "/v1beta/models/"
+_GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/", "/v1alpha/models/")
+_GOOGLE_KEY = b"x-goog-api-key"
 _JSON: Headers = [(b"content-type", b"application/json")]
 _ESTIMATED: Headers = [*_JSON, (b"x-polyroute-notes", b"estimated")]
 _COUNT = {Dialect.ANTHROPIC_MESSAGES: b'{"input_tokens":%d}', Dialect.GEMINI: b'{"totalTokens":%d}'}
@@ -23,15 +24,32 @@ _COUNT = {Dialect.ANTHROPIC_MESSAGES: b'{"input_tokens":%d}', Dialect.GEMINI: b'
 SmallAnswer = tuple[int, Headers, bytes]
 
 
+def gemini_call(method: str, path: str) -> tuple[str, str] | None:
+    """Model and method of `{version}/models/{model}:{method}`. Google's clients write `/v1beta` or, since version 3 of the
+    Python one, `/v1`, whose GET paths are OpenAI's."""
+    if not path.startswith(_GEMINI_PREFIXES) or (method != "POST" and path.startswith("/v1/")):
+        return None
+    model, colon, verb = unquote(path.partition("/models/")[2]).rpartition(":")
+    return (model, verb) if colon else None
+
+
 def dialect_of_small_path(path: str) -> Dialect:
     """In whose words a path refuses."""
-    if path.startswith("/v1beta/"):
+    if path.startswith(("/v1beta/", "/v1alpha/")) or path.endswith(":countTokens"):
         return Dialect.GEMINI
     if path.startswith("/v1/messages/"):
         return Dialect.ANTHROPIC_MESSAGES
     if path.startswith("/api/"):
         return Dialect.OLLAMA
     return Dialect.OPENAI_CHAT
+
+
+def _counted(path: str) -> tuple[Dialect, str | None] | None:
+    """Whose tokens a path counts, and those of which model where the path names it."""
+    if path == "/v1/messages/count_tokens":
+        return Dialect.ANTHROPIC_MESSAGES, None
+    asked = gemini_call("POST", path)
+    return (Dialect.GEMINI, asked[0]) if asked is not None and asked[1] == "countTokens" else None
 
 
 class SmallPaths:
@@ -54,18 +72,17 @@ class SmallPaths:
                 return status, _JSON, body
             case "GET", "/api/version":
                 return 200, _JSON, ollama_version()
-        if not path.startswith(("/v1/", "/v1beta/", "/vapi/")) and path not in ("/api/tags", "/api/show"):
+        if not path.startswith(("/v1/", "/v1beta/", "/v1alpha/", "/vapi/")) and path not in ("/api/tags", "/api/show"):
             return None
         head = read_head(scope["headers"])
         key = self._gateway.admission.admit(head.credential)
         catalog = self._gateway.runtime.catalog
         match method, path:
-            case "GET", "/v1/models":
-                return 200, _JSON, model_list(catalog, key)
+            case "GET", "/v1/models" | "/v1beta/models" | "/v1alpha/models":
+                google = path != "/v1/models" or any(name == _GOOGLE_KEY for name, _ in scope["headers"])
+                return 200, _JSON, gemini_models(catalog, key) if google else model_list(catalog, key)
             case "GET", _ if path.startswith("/v1/models/"):
                 return 200, _JSON, model_row(catalog, key, unquote(path.removeprefix("/v1/models/")))
-            case "GET", "/v1beta/models":
-                return 200, _JSON, gemini_models(catalog, key)
             case "GET", "/api/tags":
                 return 200, _JSON, ollama_tags(catalog, key)
             case "POST", "/api/show":
@@ -76,11 +93,8 @@ class SmallPaths:
                 return 200, _JSON, await kept.retrieve(self._responses, path.removeprefix("/v1/responses/"), key)
             case "DELETE", _ if path.startswith("/v1/responses/"):
                 return 200, _JSON, await kept.delete(self._responses, path.removeprefix("/v1/responses/"), key)
-            case "POST", "/v1/messages/count_tokens":
-                return await self._count(receive, head, request_id, Dialect.ANTHROPIC_MESSAGES, None)
-            case "POST", _ if path.startswith(GEMINI_PREFIX) and path.endswith(":countTokens"):
-                model = unquote(path.removeprefix(GEMINI_PREFIX).removesuffix(":countTokens"))
-                return await self._count(receive, head, request_id, Dialect.GEMINI, model)
+            case "POST", _ if (counted := _counted(path)) is not None:
+                return await self._count(receive, head, request_id, *counted)
             case _:
                 raise PolyrouteError(ErrorKind.NOT_FOUND, f"There is no {method} {path} here.")
 

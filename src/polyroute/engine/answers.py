@@ -34,7 +34,7 @@ class StreamAnswer:
         self, headers: Headers, first: bytes, response: WireResponse, reader: AnswerReader, settlement: Settlement,
         *, timeouts: Timeouts, deadline: float, on_served: Callable[[], None],
         on_failed: Callable[[Failure], PolyrouteError], render_error: Callable[[PolyrouteError], bytes | None],
-        simulated: bool,
+        simulated: bool, loop: asyncio.AbstractEventLoop,
     ) -> None:  # fmt: skip
         self.status = 200
         self.headers = headers
@@ -49,7 +49,7 @@ class StreamAnswer:
         self._render_error = render_error
         self._simulated = simulated
         self._done = False
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
 
     async def next(self) -> bytes:
         """More of the answer, b"" after its end.

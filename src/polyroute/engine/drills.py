@@ -113,10 +113,10 @@ async def rehearse(
             raise AttemptFailed(
                 Failure(kind=ErrorKind.UNAVAILABLE, message="Drill: the connection was reset.", detail="drill")
             )
-        case "timeout":
+        case "slow" if drill.seconds < min(timeouts.headers, deadline - loop.time()):
+            await asyncio.sleep(drill.seconds)
+        case "slow" | "timeout":
             await asyncio.sleep(min(timeouts.headers, max(deadline - loop.time(), 0.0)))
             raise AttemptFailed(
                 Failure(kind=ErrorKind.TIMEOUT, message="Drill: the provider did not answer in time.", detail="drill")
             )
-        case "slow":
-            await asyncio.sleep(min(drill.seconds, max(deadline - loop.time(), 0.0)))

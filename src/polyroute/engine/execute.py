@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -36,7 +37,7 @@ class Execution:
     def __init__(
         self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
-        drills: Drills,
+        loop: asyncio.AbstractEventLoop, drills: Drills,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -48,9 +49,9 @@ class Execution:
         self._deadline = deadline
         self._breakers = breakers
         self._drills = drills
-        self._policy = RetryPolicy(retries=retries)
+        self._retries = retries
         self._render_error = render_error
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
@@ -86,7 +87,11 @@ class Execution:
                 return NextTarget()
             ticket = access.open
             if not access.plain:
-                entered = await self._enter(provider, target, targets_left, used)
+                try:
+                    entered = await self._enter(provider, target, targets_left, used)
+                except BaseException:
+                    breakers.release(target, operation, loop.time())
+                    raise
                 if not isinstance(entered, Ticket):
                     breakers.release(target, operation, loop.time())
                     return entered
@@ -119,7 +124,7 @@ class Execution:
                 ERROR_TABLE[failure.kind],
                 failure,
                 Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
-                self._policy,
+                RetryPolicy(retries=self._retries),
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
@@ -177,11 +182,9 @@ class Execution:
             if send is None
             else send(self._transport, lane.request, timeouts, self._deadline)
         )
-        if provider.access.learns:
-            quota = adapter.quota(response.headers)
-            if quota is not None:
-                provider.access.learn(ticket, target.model, quota, self._loop.time())
         try:
+            if provider.access.learns and (quota := adapter.quota(response.headers)) is not None:
+                provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))
             content_type = _content_type(response.headers)
@@ -191,6 +194,8 @@ class Execution:
             response.abort()
             raise
         headers = self._headers(target, lane.media_type(content_type), lane)
+        if provider.row.simulated:
+            headers.append((b"x-polyroute-simulated", b"1"))
         if whole:
             self._settlement.first_token()
             self._settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
@@ -249,7 +254,7 @@ class Execution:
 
         return StreamAnswer(
             headers, first, response, reader, settlement, timeouts=timeouts, deadline=self._deadline,
-            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated,
+            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated, loop=loop,
         )  # fmt: skip
 
     def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
@@ -257,8 +262,7 @@ class Execution:
         headers = [
             (b"content-type", content_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
-            (b"x-polyroute-provider", target.provider.encode()),
-            (b"x-polyroute-model", _header_text(target.model)),
+            *_target_headers(target),
             (b"x-polyroute-attempts", b"%d" % settlement.attempts),
         ]
         if lane.dropped:
@@ -273,6 +277,14 @@ def _content_type(headers: Headers) -> bytes:
         if name == b"content-type":
             return value.lower()
     return b""
+
+
+@lru_cache(maxsize=1024)
+def _target_headers(target: Target) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"x-polyroute-provider", _header_text(target.provider)),
+        (b"x-polyroute-model", _header_text(target.model)),
+    )
 
 
 def _header_text(text: str) -> bytes:

@@ -50,6 +50,11 @@ class Gateway:
         self._ledger = ledger
         self._prices = prices
         self._ready = ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve this loop alone, which then need not be looked up for every request."""
+        self._loop = loop
 
     async def answer(self, conversation: Conversation) -> Answer:
         """The answer to a call, settled when it is whole, or settling itself while it streams.
@@ -65,16 +70,17 @@ class Gateway:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
             conversation.persona = choice.persona
-            loop = asyncio.get_running_loop()
+            loop = self._loop or asyncio.get_running_loop()
+            now = loop.time()
             if choice.limits is not None or (call.key is not None and call.key.limits is not None):
-                admitted = self.limits.admit(call, choice.name, choice.limits, loop.time())
+                admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
-            plan = self._plan(runtime, choice, call, loop.time())
+            plan = self._plan(runtime, choice, call, now)
             settlement.planned(plan, choice.model_id)
             timeouts = _patience(choice.timeouts, call)
             execution = Execution(
                 conversation, plan, runtime, settlement, self.transport, self.breakers,
-                timeouts=timeouts, deadline=loop.time() + timeouts.total, retries=choice.retries,
+                timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error), drills=self.drills,
             )  # fmt: skip
             answer = await execution.run()

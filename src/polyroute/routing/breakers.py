@@ -53,7 +53,7 @@ class Breakers:
     """Breakers by key. `restricted` holds those that are not closed and at ease; planning looks at nothing else, so while
     all is well a plan costs nothing here."""
 
-    __slots__ = ("_all", "_settings", "default", "restricted")
+    __slots__ = ("_all", "_pairs", "_settings", "default", "restricted")
 
     def __init__(
         self, default: BreakerSettings | None = None, settings: Mapping[str, BreakerSettings] | None = None
@@ -63,6 +63,7 @@ class Breakers:
         self.restricted: dict[str, Breaker] = {}
         self._settings = dict(settings or {})
         self._all: dict[str, Breaker] = {}
+        self._pairs: dict[tuple[Target, Operation], tuple[tuple[str, Breaker], ...]] = {}
 
     def begin(self, target: Target, operation: Operation, now: float, *, probe: bool = False) -> bool:
         """An attempt is about to start. False when it must not: the breaker opened, or its probe's place went to another
@@ -80,8 +81,8 @@ class Breakers:
 
     def succeed(self, target: Target, operation: Operation, now: float, started: float | None = None) -> None:
         """An attempt that was `started` then has succeeded."""
-        for key in (breaker_key(target.provider, operation), breaker_key(target.provider, operation, target.model)):
-            breaker = self._all.get(key) or self._add(key, target.provider)
+        pair = self._pairs.get((target, operation))
+        for key, breaker in pair if pair is not None else self._pair(target, operation):
             breaker.succeed(now, started)
             if self.restricted and key in self.restricted and not breaker.restricts(now):
                 del self.restricted[key]
@@ -174,6 +175,13 @@ class Breakers:
         for key in [key for key, breaker in self.restricted.items() if not breaker.restricts(now)]:
             del self.restricted[key]
 
+    def _pair(self, target: Target, operation: Operation) -> tuple[tuple[str, Breaker], ...]:
+        """The breakers of a target's provider and of its model, with their keys; kept, because every success needs them."""
+        keys = (breaker_key(target.provider, operation), breaker_key(target.provider, operation, target.model))
+        pair = tuple([(key, self._all.get(key) or self._add(key, target.provider)) for key in keys])
+        self._pairs[target, operation] = pair
+        return pair
+
     def _add(self, key: str, provider: str) -> Breaker:
         if len(self._all) >= _MOST:
             self._make_room()
@@ -186,3 +194,4 @@ class Breakers:
         for key in oldest:
             if key not in self.restricted:
                 del self._all[key]
+        self._pairs.clear()

@@ -144,6 +144,11 @@ _MARKS: dict[Dialect, tuple[str, tuple[_Mark, ...]]] = {
 }
 _MEDIA = frozenset({Capability.VISION, Capability.AUDIO_INPUT, Capability.FILES})
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_TELLING = frozenset({
+    "response_format", "output_format", "text", "output_config", "reasoning_effort", "reasoning", "thinking", "logprobs",
+    "top_logprobs", "n", "modalities",
+})  # fmt: skip
+"""Fields that `_read_common` looks at: most requests have none of them."""
 _WITHOUT_REASONING = frozenset({"none", "minimal", "disabled"})
 
 
@@ -257,6 +262,8 @@ def _add_format(kind: str | None, found: set[Capability]) -> None:
 
 def _read_common(fields: Fields, found: set[Capability]) -> None:
     """The dialects of OpenAI, Anthropic and Cohere share enough names to be read together."""
+    if _TELLING.isdisjoint(fields):
+        return
     for name in ("response_format", "output_format"):
         if (typed := _decode(_TYPED, fields.get(name))) is not None:
             _add_format(typed.type, found)

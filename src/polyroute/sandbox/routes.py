@@ -96,7 +96,7 @@ ROUTES: tuple[Route, ...] = (
     _route(r"GET /health", "other", "runpod", runpod.answer_health),
     _route(r"POST /embeddings", "embed", "openai_other", answer_embeddings),
     _route(r"POST /moderations", "moderate", "openai_other", answer_moderations),
-    _route(r"POST /images/generations", "image", "openai_other", answer_generation),
+    _route(r"POST /images(/generations)?", "image", "openai_other", answer_generation),
     _route(r"POST /images/edits", "image", "openai_other", answer_edit),
     _route(r"POST /audio/speech", "speech", "openai_other", answer_speech),
     _route(r"POST /audio/transcriptions", "transcription", "openai_other", answer_transcription),

@@ -76,11 +76,14 @@ def _stats(category: Category, provider: str, tally: _Tally) -> ProviderStats:
     )
 
 
+_SELECT = """
+SELECT operation, provider, outcome, error_kind, SUM(attempts), SUM(cost_usd), SUM(priced), SUM(duration_ms)
+FROM attempt_totals {where} GROUP BY operation, provider, outcome, error_kind
+"""
+
+
 def _query(driver: Driver, simulated: bool) -> tuple[str, list[bool]]:
     """Answered from the running totals, whose rows are a few for each day."""
-    text = (
-        "SELECT operation, provider, outcome, error_kind, SUM(attempts), SUM(cost_usd), SUM(priced), SUM(duration_ms) "  # noqa: S608 - no value in it
-        f"FROM attempt_totals {'' if simulated else 'WHERE simulated = ? '}"
-        "GROUP BY operation, provider, outcome, error_kind"
-    )
-    return driver.sql(text), [] if simulated else [False]
+    if simulated:
+        return _SELECT.format(where=""), []
+    return driver.sql(_SELECT.format(where="WHERE simulated = ?")), [False]

@@ -44,6 +44,12 @@ class Http1Transport:
         self._max_header_bytes = max_header_bytes
         self._targets: dict[tuple[str, str], tuple[Origin, bytes]] = {}
         self._pool = Pool(max_idle_per_origin, idle_expiry)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve this loop alone, which then need not be looked up for every request."""
+        self._loop = loop
+        self._pool.enter(loop)
 
     async def send(self, request: WireRequest, timeouts: Timeouts, deadline: float) -> Http1Answer:
         """Send and wait for the answer's headers; see `ports.Transport.send`."""
@@ -53,8 +59,10 @@ class Http1Transport:
         body = request.body
         length = len(body) if isinstance(body, bytes) else body.length
         head = encode_head(start, request.headers, length if length or method not in _BODILESS else None)
-        loop = asyncio.get_running_loop()
-        self._pool.enter(loop)
+        loop = self._loop
+        if loop is None:
+            loop = asyncio.get_running_loop()
+            self._pool.enter(loop)
         now = loop.time()
         if now >= deadline:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))

@@ -51,8 +51,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _sum(*parts: int | None) -> int | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+    total = None
+    for part in parts:
+        if part is not None:
+            total = part if total is None else total + part
+    return total
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):

@@ -321,7 +321,13 @@ class ChatRenderer:
         elif not call.sent and not call.part.custom:
             out = self._call_delta(number, call, "{}")
         if (content := render_tool_state(event.state)) is not None:
-            out += self._chunk(number, _encode({"tool_calls": [{"index": call.index, "extra_content": content}]}))
+            kind = {"custom": {"input": ""}} if call.part.custom else {"function": {"arguments": ""}}
+            delta = {
+                "index": call.index,
+                **kind,
+                "extra_content": content,
+            }  # OpenAI's client wants the function each time
+            out += self._chunk(number, _encode({"tool_calls": [delta]}))
         return out
 
     def _render_finish(self, event: Finished) -> bytes:

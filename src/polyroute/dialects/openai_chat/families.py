@@ -70,4 +70,6 @@ def effort_of(reasoning: Reasoning) -> tuple[str | None, str | None]:
     if reasoning.budget is not None:
         effort = "low" if reasoning.budget <= 2048 else "medium" if reasoning.budget <= 8192 else "high"
         return effort, f"reasoning budget of {reasoning.budget} tokens became effort {effort}"
+    if reasoning.enabled and not reasoning.adaptive:
+        return "medium", "reasoning without a measure became effort medium"
     return None, None

@@ -35,6 +35,7 @@ _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _TAKES_CACHE_MARKS = frozenset({"openrouter", "aihubmix"})
 _ALTERNATES = frozenset({"perplexity"})
 _TAKES_URLS = {"openrouter": "file", "mistral": "document_url", "perplexity": "file_url"}
+_NO_TOOL_NAME = frozenset({"groq"})  # "property 'name' is unsupported" in a tool message, 400
 _ID_LIMIT = 40
 
 
@@ -211,7 +212,7 @@ class MessageRenderer:
                 self.note("the error mark of a tool result is not expressible")
             content = self._content(tuple(texts), "tool") if texts else ""
             record = {"role": "tool", "tool_call_id": self.call_id(part.call_id), "content": content}
-            rendered.append(self._named(record, part.name))
+            rendered.append(self._named(record, None if self._profile.provider in _NO_TOOL_NAME else part.name))
         if shown:
             user = {"role": "user", "content": self._content(tuple(shown), "user")}
             if rest and rest[0].role == "tool":

@@ -8,6 +8,7 @@ from typing import Any
 from polyroute.types.usage import Usage
 
 _TICKS_PER_USD = 10_000_000_000
+_MONEY_FIELDS = frozenset({"cost", "cost_in_usd_ticks", "usd_spent"})
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
 
 
@@ -18,20 +19,25 @@ def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> 
     count reasoning outside are recognised by their total (xAI, Gemini's layer); one that reports more cached tokens than
     prompt tokens counts the cache outside.
     """
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    total = _count(usage, "total_tokens")
-    prompt_details, completion_details = (
-        _record(usage, "prompt_tokens_details"),
-        _record(usage, "completion_tokens_details"),
-    )
-    cached = _count(prompt_details, "cached_tokens")
-    for name in _CACHED_NAMES:
-        cached = _count(usage, name) if cached is None else cached
-    written = _count(prompt_details, "cache_write_tokens")
-    audio_in, audio_out = _count(prompt_details, "audio_tokens"), _count(completion_details, "audio_tokens")
-    reasoning = _count(completion_details, "reasoning_tokens")
+    get = usage.get
+    prompt, completion = _number(get("prompt_tokens")), _number(get("completion_tokens"))
+    total = _number(get("total_tokens"))
+    cached = written = audio_in = audio_out = reasoning = None
+    details = get("prompt_tokens_details")
+    if isinstance(details, dict):
+        cached = _number(details.get("cached_tokens"))
+        written = _number(details.get("cache_write_tokens"))
+        audio_in = _number(details.get("audio_tokens"))
+    if cached is None:
+        for name in _CACHED_NAMES:
+            if name in usage and cached is None:
+                cached = _number(usage[name])
+    details = get("completion_tokens_details")
+    if isinstance(details, dict):
+        audio_out = _number(details.get("audio_tokens"))
+        reasoning = _number(details.get("reasoning_tokens"))
     if reasoning is None:
-        reasoning = _count(usage, "reasoning_tokens")
+        reasoning = _number(get("reasoning_tokens"))
 
     beside = max(0, total - prompt - completion) if None not in (total, prompt, completion) else 0  # type: ignore[operator]  # checked by `in`
     inside = reasoning or 0
@@ -90,6 +96,8 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 def _reported_cost(usage: dict[str, Any], meta: dict[str, Any] | None) -> Decimal | None:
     """What the provider says it charged, in USD: OpenRouter `cost`, xAI ticks, Perplexity `total_cost`, AI/ML `usd_spent`."""
+    if meta is None and _MONEY_FIELDS.isdisjoint(usage):
+        return None
     cost = usage.get("cost")
     if isinstance(cost, dict):
         return _money(cost.get("total_cost"))
@@ -112,7 +120,13 @@ def _money(value: Any) -> Decimal | None:
 
 
 def _count(record: dict[str, Any], name: str) -> int | None:
-    value = record.get(name)
+    return _number(record.get(name))
+
+
+def _number(value: Any) -> int | None:
+    """A count of something; None for everything else."""
+    if value.__class__ is int:
+        return value if value >= 0 else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != value // 1:
         return None
     return int(value)

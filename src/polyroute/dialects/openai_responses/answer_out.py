@@ -9,6 +9,7 @@ import msgspec
 
 from polyroute.dialects.fold import unfold
 from polyroute.dialects.openai_chat.answer_out import SERVICE_TIERS
+from polyroute.dialects.openai_chat.errors_out import error_object
 from polyroute.dialects.openai_chat.unwrap import CustomCalls
 from polyroute.dialects.openai_responses.output_out import CallOut, ItemOut, MessageOut, ReasoningOut, WholeOut
 from polyroute.dialects.openai_responses.response_object import echo_request
@@ -110,13 +111,18 @@ class ResponsesRenderer:
         return out + self.emit(f"response.{response['status']}", {"response": response})
 
     def error(self, error: PolyrouteError) -> bytes:
-        """The terminal event of a stream that fails."""
+        """The terminal event of a stream that fails; of one that this renderer did not begin (a relayed one) an `error`
+        event, because clients refuse a `response.failed` whose response is not the one that was created."""
+        if not self._begun:
+            described = error_object(error)
+            flat = {name: described[name] for name in ("code", "message", "param")}
+            return self.emit("error", {**flat, "error": described})
         failure = {"code": _CODES.get(error.kind, "server_error"), "message": error.message}
         output = [item.render() for item in self._items]
         response = self._response("failed", output) | {"error": failure, "polyroute": {"kind": error.kind.value}}
         if error.request_id is not None:
             response["polyroute"]["request_id"] = error.request_id
-        return self._begin() + self.emit("response.failed", {"response": response})
+        return self.emit("response.failed", {"response": response})
 
     def final(self) -> dict[str, Any]:
         """The response object at the end."""
