@@ -181,10 +181,10 @@ class ProviderAccess:
         if ticket.credential is not None:
             self.pool.fail(ticket.credential.label, model, failure, now)
 
-    def succeed(self, ticket: Ticket, model: str, now: float) -> None:
-        """The attempt was answered."""
+    def succeed(self, ticket: Ticket, model: str, now: float, started: float) -> None:
+        """The attempt that was `started` then was answered."""
         if not self.pool.eased and ticket.credential is not None:
-            self.pool.succeed(ticket.credential.label, model, now)
+            self.pool.succeed(ticket.credential.label, model, now, started)
 
     @property
     def learns(self) -> bool:

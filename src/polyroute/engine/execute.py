@@ -107,8 +107,9 @@ class Execution:
                 breakers.release(target, operation, loop.time())
                 raise
             else:
-                breakers.succeed(target, operation, loop.time(), started)
-                access.succeed(ticket, target.model, started)
+                now = loop.time()
+                breakers.succeed(target, operation, now, started)
+                access.succeed(ticket, target.model, now, started)
                 return answer
             now = loop.time()
             self._settlement.fail(failure)

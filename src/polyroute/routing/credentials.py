@@ -165,14 +165,14 @@ class CredentialPool:
         state.benches[model] = Bench(failure.kind.value, now, now + seconds, times)
         self.eased = False
 
-    def succeed(self, label: str, model: str, now: float) -> None:
-        """An attempt with a credential was answered: what benched it is over."""
+    def succeed(self, label: str, model: str, now: float, started: float) -> None:
+        """An attempt with a credential that was `started` then was answered: what had benched it before is over."""
         state = self._state(label)
         if state is None:
             return
         for name in ("", model):
             bench = state.benches.get(name)
-            if bench is not None and bench.reason:
+            if bench is not None and bench.reason and bench.since < started:
                 state.benches[name] = _lifted(now)
 
     def learn(self, label: str, model: str, quota: Quota, now: float) -> None:
