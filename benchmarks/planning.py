@@ -13,8 +13,9 @@ import msgspec
 
 from polyroute.routing.breaker import Breaker, BreakerSettings
 from polyroute.routing.breakers import Breakers, breaker_key
+from polyroute.routing.candidates import Candidate, Facts, PlanRequest, RouteRules
 from polyroute.routing.decision import encode_decision, record
-from polyroute.routing.plan import Candidate, Facts, PlanRequest, RoutePlanner, RouteRules, plan
+from polyroute.routing.plan import RoutePlanner, plan
 from polyroute.routing.policies import POLICIES, TargetFacts, Terms
 from polyroute.routing.requirements import requirements_of_fields
 from polyroute.types.operations import Capability, Dialect, Operation

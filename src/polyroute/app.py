@@ -21,6 +21,7 @@ from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
+from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
@@ -29,6 +30,8 @@ from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.credentials import BenchSettings, CredentialPool, Share
+from polyroute.routing.decision import Decision
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.database import Database, open_database
@@ -41,6 +44,8 @@ from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 log = logging.getLogger("polyroute")
+
+_PRICES_HOLD = 300.0  # seconds
 
 
 def read_configuration(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -103,7 +108,7 @@ class App:
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
-        self._prices = CatalogPrices(_price_snapshot(self._database))
+        self._prices = price_book(self._database)
         self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
@@ -111,7 +116,6 @@ class App:
             self._runtime(catalog),
             transport=self._transport,
             ledger=self._recorder,
-            prices=self._prices,
             admission=Admission(self._keys),
             breakers=Breakers(
                 BreakerSettings(
@@ -123,11 +127,12 @@ class App:
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
+        self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
         sync_models(self._database, model_rows(catalog))
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
-        return Runtime(catalog, live_providers(catalog, bench))
+        return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
     def _problems(self) -> list[str]:
         return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
@@ -138,6 +143,8 @@ class App:
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
+        from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
         application: Application = build_admin(
@@ -145,9 +152,13 @@ class App:
             LedgerStats(self._database, simulated=self._sandbox_url is not None),
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
+            Explanations(LedgerDecisions(self._database), self._planner_of),
             HealthDesk(self.gateway, self._sharing),
         )
         return application
+
+    def _planner_of(self, decision: Decision) -> RoutePlanner | None:
+        return planner_of(self.gateway.runtime, decision)
 
     def _admit_operator(self, headers: Headers) -> None:
         """Raises PolyrouteError unless an operator's key was sent; in open mode everybody on this machine is one."""
@@ -165,14 +176,15 @@ class App:
         self._transport.bind(loop)
         if self._keys is not None:
             self._keys.start()
-        self._prices.warm()
+        self._pricing = asyncio.create_task(self._watch_prices())
         await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Close everything; what is in the journal is written to the database."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in (self._watcher, self._pricing):
+            if task is not None:
+                task.cancel()
         await self._sharing.stop()
         await self._transport.aclose()
         if self._keys is not None:
@@ -180,6 +192,15 @@ class App:
         await asyncio.to_thread(self._ledger.close)
         self._responses.close()
         self._database.close()
+
+    async def _watch_prices(self) -> None:
+        """Routes that look at prices get them once the tables are read, and anew from time to time: some change by the hour."""
+        loop, read = asyncio.get_running_loop(), asyncio.Event()
+        self._prices.warm(lambda: loop.call_soon_threadsafe(read.set))
+        await read.wait()
+        while True:
+            self.gateway.runtime.forget_prices()
+            await asyncio.sleep(_PRICES_HOLD)
 
     # ---------------------------------------------------------------- reload
 
@@ -212,6 +233,11 @@ class App:
 def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
     """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
     return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+
+
+def price_book(database: Database) -> CatalogPrices:
+    """The price tables, condensed beside the database. The first use waits until they are read."""
+    return CatalogPrices(_price_snapshot(database))
 
 
 def _price_snapshot(database: Database) -> Path:

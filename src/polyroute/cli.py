@@ -145,25 +145,41 @@ def models(config: Config = None, as_json: AsJson = False) -> None:
 @app.command()
 def explain(
     route: Annotated[str, typer.Argument(help="A route, provider/model, or model id.")],
+    body: Annotated[
+        Path | None,
+        typer.Option("--body", help="A request as it would be sent, as a JSON file; `-` is standard input."),
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        typer.Option("--dialect", help="Wire format of the body.", show_default="OpenAI's for the operation"),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what would be tried for a route, in which order, and why the rest would not."""
-    import msgspec  # noqa: PLC0415
-
+    """Show what would be tried for a route or a request, in which order, and why the rest would not. Nothing is sent."""
     from polyroute import inspection  # noqa: PLC0415
+    from polyroute.routing.explanation import explain as in_words  # noqa: PLC0415
     from polyroute.types.errors import PolyrouteError  # noqa: PLC0415
+    from polyroute.types.operations import Dialect  # noqa: PLC0415
 
     catalog = read_catalog(config)[1]
     try:
-        plan = inspection.explain(catalog, route)
+        content = None if body is None else sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
+        spoken = None if dialect is None else Dialect(dialect)
+        decision = inspection.explain(catalog, route, content, spoken)
     except PolyrouteError as error:
         typer.echo(error.message, err=True)
         raise typer.Exit(2) from error
+    except OSError as error:
+        typer.echo(f"{body} cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+    except ValueError as error:
+        typer.echo(f"there is no dialect {dialect}; there are {', '.join(Dialect)}", err=True)
+        raise typer.Exit(2) from error
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(plan)).decode())
+        typer.echo(json.dumps(in_words(decision), indent=2))
     else:
-        inspection.print_plan(plan, catalog)
+        inspection.print_decision(decision, catalog)
 
 
 @app.command()

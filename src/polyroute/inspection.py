@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from polyroute.app import live_providers, state_folder
 from polyroute.catalog.model import Catalog
+from polyroute.catalog.prices import CatalogPrices
 from polyroute.engine.drills import Drill
+from polyroute.engine.envelope import json_call, read_fields
+from polyroute.engine.planning import Planning
 from polyroute.engine.runtime import Runtime
 from polyroute.engine.sharing import put_drill, remove_drills
 from polyroute.providers.live_check import LiveCheck, check_live
-from polyroute.routing.plan import Facts, PlanRequest
+from polyroute.routing.breakers import Breakers
+from polyroute.routing.decision import Decision
+from polyroute.routing.observations import Observations
 from polyroute.settings import Settings
 from polyroute.storage.database import open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.transport.client import ClientTransport
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Dialect, Operation
-from polyroute.types.plans import Plan
 
 _DIALECT: dict[Operation, Dialect] = {
     Operation.CHAT: Dialect.OPENAI_CHAT,
@@ -59,16 +64,29 @@ def print_models(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def explain(catalog: Catalog, name: str) -> Plan:
-    """The plan for a name as things stand in the configuration: no breaker is known here.
+def explain(catalog: Catalog, name: str, body: bytes | None = None, dialect: Dialect | None = None) -> Decision:
+    """The decision for a name, or for a request with this body to it, as things stand in the configuration: nothing is sent,
+    and no breaker and nothing observed is known here.
 
-    Raises PolyrouteError for a name that means nothing.
+    Raises PolyrouteError for a name that means nothing, and for a body that the gateway would refuse.
     """
-    runtime = Runtime(catalog, live_providers(catalog))
+    prices = CatalogPrices()
+    runtime = Runtime(catalog, live_providers(catalog), prices)
     route = catalog.routes.get(name)
     operation = route.operation if route is not None else _operation_of(catalog, name)
-    planner = runtime.choose(name, operation).planner
-    return planner.plan(PlanRequest(dialect=_DIALECT[operation]), Facts(now=0.0))
+    dialect = dialect or _DIALECT[operation]
+    fields = {} if body is None else read_fields(body)
+    call = json_call(
+        msgspec.json.encode({**fields, "model": name}), dialect, request_id="", model=name,
+        stream=None if dialect is not Dialect.GEMINI else False,
+    )  # fmt: skip
+    choice = runtime.choose(name, call.operation)
+    if call.options.budget is not None or choice.planner.prices_matter(call.options.policy):
+        prices.load()
+        runtime.forget_prices()
+        choice = runtime.choose(name, call.operation)
+    planning = Planning(Breakers(), Observations())
+    return planning.plan(runtime, choice, call, 0.0, allow_empty=True).whole
 
 
 def _operation_of(catalog: Catalog, name: str) -> Operation:
@@ -81,20 +99,36 @@ def _operation_of(catalog: Catalog, name: str) -> Operation:
     return Operation.CHAT
 
 
-def print_plan(plan: Plan, catalog: Catalog) -> None:
+def print_decision(decision: Decision, catalog: Catalog) -> None:
     """The targets in order with the reasons for the order, and the dropped ones with theirs."""
     console = Console()
-    console.print(f"'{plan.route}' is for {plan.operation}, ordered by {plan.policy}.", highlight=False)
+    console.print(f"'{decision.route}' is for {decision.operation}, ordered by {decision.policy}.", highlight=False)
+    if decision.needs:
+        console.print(f"the request needs: {', '.join(decision.needs)}", highlight=False)
+    if decision.tokens is not None:
+        console.print(f"the prompt has about {decision.tokens} tokens", highlight=False)
+    if decision.complexity is not None:
+        told = decision.complexity
+        console.print(f"the request is {told.level}: {told.rule}", highlight=False)
+    if decision.money is not None:
+        console.print(f"its budget is {decision.money}", highlight=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("", "target", "kind", "priority"):
+    for column in ("", "target", "kind", "score"):
         table.add_column(column, overflow="fold")
-    for number, target in enumerate(plan.targets, 1):
-        row = catalog.providers[target.provider]
-        priority = row.priority.get(plan.operation)
-        table.add_row(str(number), str(target), row.kind, "after the others" if priority is None else str(priority))
+    for number, (name, score) in enumerate(zip(decision.targets, decision.scores, strict=True), 1):
+        row = catalog.providers[name.partition("/")[0]]
+        table.add_row(str(number), name, row.kind, "after the others" if score is None else f"{score:.6g}")
     console.print(table)
-    for drop in plan.drops:
+    for note in decision.notes:
+        console.print(note, highlight=False)
+    for drop in decision.drops:
         console.print(f"not tried: {drop.target}: {drop.reason}", highlight=False)
+    route = catalog.routes.get(decision.route)
+    if route is not None:
+        for words, chain in (("is too long", route.longer_context), ("is filtered", route.other_filter)):
+            if chain:
+                told_chain = " > ".join(str(target) for target in chain)
+                console.print(f"when the content {words}: {told_chain}", highlight=False)
 
 
 def doctor(settings: Settings, catalog: Catalog) -> list[str]:
@@ -189,8 +223,6 @@ def _check_database(settings: Settings, problems: list[str]) -> str:
 
 
 def _unpriced(catalog: Catalog) -> list[str]:
-    from polyroute.catalog.prices import CatalogPrices  # noqa: PLC0415 - loading the tables takes a while
-
     prices = CatalogPrices()
     missing = [
         f"{row.name}/{model}"

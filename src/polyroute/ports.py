@@ -113,6 +113,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     user: str | None = None
     strict: bool = False
     rescue: str | None = None
+    explain: bool = False
 
 
 NO_OPTIONS = Options()
@@ -300,37 +301,6 @@ class Ledger(Protocol):
         """Durable against a crash of the process when it returns; does not block on the database."""
 
 
-class Shared(msgspec.Struct, frozen=True):
-    """What one worker says. `present`: its process is there, and told so within the last seconds."""
-
-    name: str
-    data: bytes
-    present: bool
-
-
-class StateExchange(Protocol):
-    """How workers tell each other what they know. Each says one thing at a time, which outlives it; besides there is one
-    board that all write to."""
-
-    def join(self) -> bytes | None:
-        """Take a place among the workers; what its last holder said. Raises OSError."""
-
-    def tell(self, data: bytes | None) -> None:
-        """Replace what this worker says; with None, only say that it is still there."""
-
-    def hear(self) -> list[Shared]:
-        """What others say, and what former ones left."""
-
-    def leave(self) -> None:
-        """Give the place back; what was said stays."""
-
-    def read_board(self) -> bytes:
-        """What stands on the board; empty when nothing does."""
-
-    def change_board(self, change: Callable[[bytes], bytes]) -> None:
-        """Replace what stands on it; nobody else does so meanwhile. Raises OSError."""
-
-
 class KeyStore(Protocol):
     """The keys that we issued."""
 
@@ -367,8 +337,45 @@ class ResponseStore(Protocol):
 class PriceBook(Protocol):
     """Rate cards by target."""
 
+    @property
+    def loaded(self) -> bool:
+        """Whether `price` answers at once; before that it waits until the tables are read."""
+
     def price(self, provider: str, model: str) -> Price | None:
         """None when unknown."""
+
+
+class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled request as far as its explanation needs it. `decision` is `routing.decision`'s JSON, None for a request
+    that was refused before it was planned."""
+
+    id: str
+    created_at: str
+    status: str
+    requested_model: str
+    actual_provider: str | None
+    actual_model: str | None
+    error_message: str | None
+    decision: bytes | None
+    attempts: tuple[StoredAttempt, ...]
+
+
+class StoredAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a settled request."""
+
+    number: int
+    target: str
+    outcome: str
+    duration_ms: float
+    error_kind: str | None
+    error_message: str | None
+
+
+class DecisionReader(Protocol):
+    """Decisions of settled requests; blocking, called from worker threads."""
+
+    def decision(self, request_id: str) -> StoredDecision | None:
+        """None when the database has no request of that id (yet)."""
 
 
 class LedgerReader(Protocol):

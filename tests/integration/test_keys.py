@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from support.asks import CHAT, EMBED, STREAM, TRANSCRIPTION
+from support.command_line import run_here
 from support.eventually import eventually
 from support.gateway_process import GatewayProcess, run_polyroute
 from support.raw_http import exchange
@@ -39,7 +40,7 @@ def guarded(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFact
 
 def issue(gateway: GatewayProcess, *options: str) -> tuple[str, str]:
     """A new key and its id."""
-    done = run_polyroute("keys", "create", *options, folder=gateway.folder)
+    done = run_here("keys", "create", *options, folder=gateway.folder)
     assert done.returncode == 0, done.stderr
     key = done.stdout.strip()
     assert key.startswith("pr-")
@@ -154,7 +155,7 @@ def test_a_revoked_key_is_refused_by_every_worker_within_two_seconds(
 ) -> None:
     key, key_id = issue(guarded, "--name", "leaver")
     await_known(guarded, key)
-    done = run_polyroute("keys", "revoke", "leaver", folder=guarded.folder)
+    done = run_here("keys", "revoke", "leaver", folder=guarded.folder)
     revoked = time.monotonic()
     assert done.returncode == 0
     assert key_id in done.stdout
@@ -165,12 +166,12 @@ def test_a_revoked_key_is_refused_by_every_worker_within_two_seconds(
     answer = ask_alone(guarded, bearer(key))
     assert answer.status_code == 401
     assert "has been revoked" in answer.json()["error"]["message"]
-    listed = run_polyroute("keys", "list", folder=guarded.folder)
+    listed = run_here("keys", "list", folder=guarded.folder)
     assert listed.returncode == 0
     assert "leaver" in listed.stdout
     assert "revoked" in listed.stdout
     assert key not in listed.stdout
-    again = run_polyroute("keys", "revoke", "leaver", folder=guarded.folder)
+    again = run_here("keys", "revoke", "leaver", folder=guarded.folder)
     assert again.returncode == 2
     assert "keys list" in again.stderr
 

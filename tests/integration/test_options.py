@@ -66,7 +66,8 @@ def test_fallbacks_of_the_callers_own(sandbox: SimulatedProviders, client: httpx
 
 def test_an_unknown_fallback_is_refused(sandbox: SimulatedProviders, client: httpx.Client) -> None:
     answer = CHAT.send(client, "small", x_polyroute_fallbacks="nobody")
-    assert answer.status_code == 404
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "polyroute.fallbacks"
     assert sandbox.seen() == []
 
 

@@ -19,6 +19,7 @@ from support.simulated_providers import SimulatedProviders
 WAITS: dict[str, Callable[[], list[str]]] = {
     "seconds": lambda: ["retry-after: 1"],
     "date": lambda: [f"retry-after: {formatdate(time.time() + 2, usegmt=True)}"],
+    "fraction": lambda: ["retry-after: 1.0004"],  # finer than the loop's timers
     "milliseconds": lambda: ["retry-after-ms: 1000"],
     "milliseconds-first": lambda: ["retry-after: 60", "retry-after-ms: 1000"],
 }

@@ -100,10 +100,9 @@ CASES = (
 
 _GENERATE = "/api/generate has one prompt: neither tools nor turns"
 _VAPI = "Vapi asks for streams only, and sends no images, schemas or reasoning"
-_DEEPSEEK = "DeepSeek's chat has json_object only: refused before it is asked (see test_refused_cells)"
+_DEEPSEEK = "DeepSeek's chat has json_object only: refused before it is asked (see test_refusals)"
 _NO_WORKER_CUT = "a queue's answer is polled: there is no stream of bytes to cut"
 
-_VAPI_DEEPSEEK = "Vapi does not send reasoning back, and DeepSeek, asked in Vapi's own dialect, wants it in tool turns"
 _MISTRAL = "relayed byte for byte: Mistral's own list of thinking and text parts, which OpenAI's client cannot read"
 
 _REASONS: Mapping[tuple[str, str, str], str] = {
@@ -111,7 +110,6 @@ _REASONS: Mapping[tuple[str, str, str], str] = {
     **{("vapi", "*", case): _VAPI for case in ("text", "tools", "vision", "schema", "reasoning", "reasoning-stream")},
     ("*", "deepseek", "schema"): _DEEPSEEK,
     ("*", "worker", "cut-off"): _NO_WORKER_CUT,
-    ("vapi", "deepseek", "tools-stream"): _VAPI_DEEPSEEK,
     **{("chat", "mistral", case): _MISTRAL for case in ("reasoning", "reasoning-stream")},
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
+from polyroute.admin.explanations import Explanations
 from polyroute.admin.health import health_routes
 from polyroute.admin.providers import ProviderReport, Recommendation, cheapest_first, recommend, report
 from polyroute.catalog.model import Catalog
@@ -21,7 +22,11 @@ Authorise = Callable[[Request], Awaitable[None] | None]
 
 
 def build_admin(
-    reader: LedgerReader, catalog: Callable[[], Catalog], authorise: Authorise, desk: HealthDesk | None = None
+    reader: LedgerReader,
+    catalog: Callable[[], Catalog],
+    authorise: Authorise,
+    explanations: Explanations,
+    desk: HealthDesk | None = None,
 ) -> FastAPI:
     """The ASGI application under `/api`, `/admin/api` and `/metrics`. `catalog` gives the one of the moment; every endpoint
     asks `authorise` first."""
@@ -62,6 +67,10 @@ def build_admin(
     def recommended(category: CategoryName) -> Recommendation:
         wanted = _category(category)
         return recommend([row for row in report(reader.provider_stats(), catalog()) if row.category == wanted])
+
+    @admin.get("/admin/api/requests/{request_id}/explain", tags=["requests"], summary="Why it went where it went")
+    def explain(request_id: str) -> dict[str, Any]:
+        return explanations.explain(request_id)
 
     return admin
 

@@ -10,6 +10,7 @@ import msgspec
 
 from polyroute.catalog import addresses
 from polyroute.catalog.entries import PRESUMED, EntryReader, shape_of
+from polyroute.catalog.facts import read_model_facts
 from polyroute.catalog.inputs import ProviderEntry
 from polyroute.catalog.model import Provider, SkippedProvider
 from polyroute.catalog.problems import Problems
@@ -56,6 +57,9 @@ def assemble_provider(
         "enabled": True,
         "limits": entry.limits,
         "terms": MappingProxyType(dict(entry.terms)),
+        "tags": frozenset(entry.tags),
+        "mark_up": entry.mark_up,
+        "model_facts": MappingProxyType(read_model_facts(name, entry, problems)),
     }
     if not entry.enabled:
         return SkippedProvider(name, f"switched off in the configuration (providers.{name}.enabled)")

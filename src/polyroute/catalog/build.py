@@ -14,6 +14,7 @@ import msgspec
 from polyroute.catalog.assemble import assemble_provider
 from polyroute.catalog.inputs import CatalogInput, CatalogProblem, DefaultsEntry
 from polyroute.catalog.model import Catalog, Defaults, Provider, SkippedProvider
+from polyroute.catalog.money import read_currencies
 from polyroute.catalog.problems import CatalogError, Problems
 from polyroute.catalog.routes import RouteReader, built_in_routes, read_policy
 from polyroute.catalog.rows import Row
@@ -72,7 +73,10 @@ def _build(
             serves[name] = found.serves
         else:
             skipped[name] = found
-    reader = RouteReader(given, providers, skipped, serves=serves, defaults=defaults, problems=problems)
+    currencies = read_currencies(given.currencies, problems)
+    reader = RouteReader(
+        given, providers, skipped, serves=serves, defaults=defaults, currencies=currencies, problems=problems
+    )
     routes = built_in_routes(providers, defaults) | reader.read_all()
     warnings = [
         f"provider {name} has no default model, so no built-in route uses it: set providers.{name}.default_models"
@@ -90,6 +94,7 @@ def _build(
         skipped=tuple(skipped.values()),
         defaults=defaults,
         warnings=tuple(warnings),
+        currencies=MappingProxyType(currencies),
     )
     return catalog, problems.found
 

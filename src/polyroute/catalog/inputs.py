@@ -7,11 +7,13 @@ converts one into the other with `read_input`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from polyroute.catalog.model import CredentialTerms, Persona
+from polyroute.catalog.model import CredentialTerms, Persona, SameModel
 from polyroute.types.limits import Limits, ProviderLimits
 
 
@@ -22,6 +24,28 @@ class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
     rename: dict[str, str] = {}
     force: dict[str, Any] = {}
     default: dict[str, Any] = {}
+
+
+class PriceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate card of the configuration: USD for a million tokens, or for one of everything else."""
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    request: Decimal | None = None
+    image: Decimal | None = None
+    second: Decimal | None = None
+    character: Decimal | None = None
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says of one model."""
+
+    context: int | None = None
+    capabilities: tuple[str, ...] | None = None
+    tags: tuple[str, ...] = ()
+    price: PriceEntry | None = None
 
 
 class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,16 +74,33 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     terms: dict[str, CredentialTerms] = {}
     limits: ProviderLimits | None = None
+    tags: tuple[str, ...] = ()
+    mark_up: float = 1.0
+    model_facts: dict[str, ModelEntry] = {}
 
     def __repr__(self) -> str:
         return f"ProviderEntry(adapter={self.adapter!r}, base_url={self.base_url!r}, enabled={self.enabled!r})"
+
+
+class ComplexityEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A route's `complexity`; a threshold of 0 is never reached."""
+
+    simple: tuple[str, ...] | None = None
+    complex: tuple[str, ...] | None = None
+    tokens: int = 2000
+    turns: int = 10
+    tools: bool = True
+    structured_output: bool = True
+    reasoning: bool = True
+    code: bool = True
+    media: bool = True
 
 
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the configuration's `routes`. `operation` None means that of the built-in route of the same name,
     else chat."""
 
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     operation: str | None = None
     policy: str | None = None
     fallbacks: tuple[str, ...] = ()
@@ -67,6 +108,23 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     retries: int | None = None
     persona: Persona | None = None
     limits: Limits | None = None
+    on_context_too_long: tuple[str, ...] = ()
+    on_content_filtered: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    same_model: SameModel = "listed"
+    weights: dict[str, float] = {}
+    balance: dict[str, float] = {}
+    exploration: float = 0.05
+    low_budget: str | None = None
+    require: tuple[str, ...] = ()
+    complexity: ComplexityEntry | None = None
+
+
+class CurrencyEntry(msgspec.Struct, frozen=True):
+    """One entry of the configuration's `currencies`."""
+
+    per_usd: float
+    date: date
 
 
 class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +145,7 @@ class CatalogInput(msgspec.Struct, frozen=True, kw_only=True):
     providers: dict[str, ProviderEntry] = {}
     routes: dict[str, RouteEntry] = {}
     defaults: DefaultsEntry = DefaultsEntry()
+    currencies: dict[str, CurrencyEntry] = {}
     invalid: frozenset[str] = frozenset()
 
 

@@ -13,8 +13,14 @@ from polyroute.ports import Endpoint, Timeouts
 from polyroute.types.limits import Limits, ProviderLimits
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
+from polyroute.types.usage import Price
 
 Policy = Literal["priority", "weighted", "cheapest", "fastest", "balanced", "least_busy", "free_first"]
+
+
+SameModel = Literal["listed", "direct", "price", "latency"]
+"""How targets of one and the same model are ordered among themselves."""
+Level = Literal["simple", "complex"]
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +41,64 @@ class CredentialTerms(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
 
 
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is declared of one model at one provider. `context` in tokens; None is unknown, and unknown `capabilities` are
+    the provider's. `tags` are regions and data policies; `price` stands in place of the price book's."""
+
+    capabilities: frozenset[Capability] | None = None
+    context: int | None = None
+    tags: frozenset[str] = frozenset()
+    price: Price | None = None
+
+
+class BalanceWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `balanced` weighs; only the proportions count."""
+
+    cost: float = 1.0
+    latency: float = 1.0
+    success: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.cost, self.latency, self.success) < 0 or self.cost + self.latency + self.success <= 0:
+            raise ValueError("the weights of `balanced` must not be below 0, nor all 0")
+
+
+class ComplexityRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From where on a request is complex: `tokens` of prompt, `turns` of conversation, and whether tools, structured
+    output, wanted reasoning, code and media make it so. A threshold of None, or a switch that is off, never fires."""
+
+    tokens: int | None = 2000
+    turns: int | None = 10
+    tools: bool = True
+    structured_output: bool = True
+    reasoning: bool = True
+    code: bool = True
+    media: bool = True
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """A route's targets by the complexity of the request, and what makes one complex."""
+
+    rules: ComplexityRules
+    simple: tuple[Target, ...]
+    complex: tuple[Target, ...]
+
+
+class Currency(msgspec.Struct, frozen=True):
+    """What one US dollar buys, as of a day."""
+
+    per_usd: float
+    date: date
+
+
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One provider that is switched on: a built-in row with the configuration's changes, or an entry of one's own.
 
     `endpoints` are in order of preference. `credentials` are secrets (empty for a local service that needs none).
     `priority` is by operation; lower is tried first; an operation without a number comes after those with one.
     `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
-    answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL.
+    answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL. `mark_up` is
+    the factor on the price book's prices when prices are compared; `model_facts` are by model id, `tags` hold for all.
     """
 
     name: str
@@ -69,6 +126,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     terms: Mapping[str, CredentialTerms] = MappingProxyType({})
     """By credential; one that is not in it has the usual terms."""
     limits: ProviderLimits | None = None
+    tags: frozenset[str] = frozenset()
+    mark_up: float = 1.0
+    model_facts: Mapping[str, ModelFacts] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r}, {len(self.credentials)} credentials)"
@@ -100,7 +160,10 @@ class Persona(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A name that callers use. `targets` are ordered as configured; `fallbacks` are tried after them, in order.
     `built_in` routes span every provider that serves the operation. `drops` are targets that were configured and cannot be
-    tried as things stand."""
+    tried as things stand. `longer_context` and `other_filter` take the place of what is left of the targets when one says
+    that the prompt is too long, or that its content is filtered. `kinds`, when not empty, are the only kinds of provider it
+    uses, in this order. `low_budget` in USD. `require` holds tags and names of capabilities.
+    """
 
     name: str
     operation: Operation
@@ -113,6 +176,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     drops: tuple[Drop, ...] = ()
     persona: Persona | None = None
     limits: Limits | None = None
+    longer_context: tuple[Target, ...] = ()
+    other_filter: tuple[Target, ...] = ()
+    kinds: tuple[ProviderKind, ...] = ()
+    same_model: SameModel = "listed"
+    weights: Mapping[Target, float] = MappingProxyType({})
+    balance: BalanceWeights = BalanceWeights()
+    exploration: float = 0.05
+    low_budget: float | None = None
+    require: frozenset[str] = frozenset()
+    split: Split | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,3 +204,4 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[SkippedProvider, ...]
     defaults: Defaults
     warnings: tuple[str, ...] = ()
+    currencies: Mapping[str, Currency] = MappingProxyType({})

@@ -14,6 +14,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -71,9 +72,16 @@ class CatalogPrices:
         """Whether `price` answers at once."""
         return self._tokens is not None
 
-    def warm(self) -> threading.Thread:
-        """Load in the background. A thread that is running, for those who wait for it."""
-        thread = threading.Thread(target=self.load, name="polyroute-prices", daemon=True)
+    def warm(self, done: Callable[[], object] | None = None) -> threading.Thread:
+        """Load in the background, and then call `done` from there. A thread that is running, for those who wait for it."""
+
+        def run() -> None:
+            self.load()
+            if done is not None:
+                with suppress(RuntimeError):  # the loop that waited is closed
+                    done()
+
+        thread = threading.Thread(target=run, name="polyroute-prices", daemon=True)
         thread.start()
         return thread
 

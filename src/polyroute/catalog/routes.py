@@ -7,8 +7,10 @@ from typing import get_args
 
 import msgspec
 
+from polyroute.catalog.choosing import ChoiceReader, complexity_rules
 from polyroute.catalog.inputs import CatalogInput, RouteEntry
-from polyroute.catalog.model import Defaults, Persona, Policy, Provider, Route, SkippedProvider
+from polyroute.catalog.model import Currency, Defaults, Persona, Policy, Provider, Route, SkippedProvider, Split
+from polyroute.catalog.money import invalid_codes
 from polyroute.catalog.problems import Problems, find_nearest
 from polyroute.types.operations import Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
@@ -87,9 +89,12 @@ class RouteReader:
         *,
         serves: Mapping[str, frozenset[Operation]],
         defaults: Defaults,
+        currencies: Mapping[str, Currency],
         problems: Problems,
     ) -> None:
         self.entries = given.routes
+        self.currencies = currencies
+        self.invalid_codes = invalid_codes(given.invalid)
         self.invalid = given.invalid
         self.providers = providers
         self.skipped = skipped
@@ -120,9 +125,15 @@ class RouteReader:
         timeouts = self.defaults.timeouts
         self.open.append(name)
         drops: list[Drop] = []
-        targets = self.targets(name, entry, operation, drops)
-        fallbacks = self.fallbacks(name, entry, operation, drops)
+        split = self.split(name, entry, operation, drops)
+        targets = self.targets(name, entry, operation, drops) if split is None else split.simple + split.complex
+        targets = tuple(dict.fromkeys(targets))
+        off = bool(drops)
+        fallbacks = self.chain(name, "fallbacks", entry.fallbacks, operation, drops)
+        longer = self.chain(name, "on_context_too_long", entry.on_context_too_long, operation, [])
+        other = self.chain(name, "on_content_filtered", entry.on_content_filtered, operation, [])
         self.open.pop()
+        choices = ChoiceReader(name, entry, self.providers, self.currencies, self.invalid_codes, self.problems)
         self.done[name] = Route(
             name=name,
             operation=operation,
@@ -136,6 +147,10 @@ class RouteReader:
             drops=tuple(drops),
             persona=self.persona(name, entry, operation),
             limits=entry.limits,
+            longer_context=longer,
+            other_filter=other,
+            split=split,
+            **choices.read(targets, off=off),
         )
         return self.done[name]
 
@@ -152,24 +167,53 @@ class RouteReader:
             return own
         return self.problems.name(Operation, entry.operation, ("routes", name, "operation"), "operation") or own
 
+    def split(self, name: str, entry: RouteEntry, operation: Operation, drops: list[Drop]) -> Split | None:
+        """Its targets by complexity; the level that it does not name has the route's own."""
+        told = entry.complexity
+        if told is None:
+            return None
+        path: Path = ("routes", name, "complexity")
+        if operation is not Operation.CHAT:
+            self.problems.add(path, f"a request for {operation} is neither simple nor complex: only chat is")
+            return None
+        if told.simple is None and told.complex is None:
+            self.problems.note(path, "it splits nothing", expected="targets under `simple`, `complex` or both")
+            return None
+        own: tuple[Target, ...] = ()
+        if told.simple is None or told.complex is None:
+            own = self.targets(name, entry, operation, drops)
+        elif entry.targets:
+            message = "no request comes here: `complexity` has targets for simple and for complex ones"
+            self.problems.note(("routes", name, "targets"), message, expected="either no `targets`, or one level less")
+        levels = [
+            own if texts is None else self.listed(texts, operation, (*path, level), drops)
+            for level, texts in (("simple", told.simple), ("complex", told.complex))
+        ]
+        return Split(rules=complexity_rules(told), simple=levels[0], complex=levels[1])
+
     def targets(self, name: str, entry: RouteEntry, operation: Operation, drops: list[Drop]) -> tuple[Target, ...]:
         """What `targets` names, without what is off."""
         if not entry.targets:
             self.problems.add(("routes", name, "targets"), "a route needs at least one target")
+        return self.listed(entry.targets, operation, ("routes", name, "targets"), drops)
+
+    def listed(self, texts: tuple[str, ...], operation: Operation, path: Path, drops: list[Drop]) -> tuple[Target, ...]:
+        """A list of targets, without what is off."""
         found: list[Target] = []
-        for index, text in enumerate(entry.targets):
-            path = ("routes", name, "targets", index)
+        for index, text in enumerate(texts):
             if text.partition("/")[0] not in self.names:
-                self.unknown(text, path, fallback=False)
+                self.unknown(text, (*path, index), fallback=False)
                 continue
-            found += self.target(text, operation, path, drops)
+            found += self.target(text, operation, (*path, index), drops)
         return tuple(dict.fromkeys(found))
 
-    def fallbacks(self, name: str, entry: RouteEntry, operation: Operation, drops: list[Drop]) -> tuple[Target, ...]:
-        """What `fallbacks` names: a route's targets and its own fallbacks, a target, or every target of a bare model id."""
+    def chain(
+        self, name: str, key: str, texts: tuple[str, ...], operation: Operation, drops: list[Drop]
+    ) -> tuple[Target, ...]:
+        """What a chain names: a route's targets and its own fallbacks, a target, or every target of a bare model id."""
         found: list[Target] = []
-        for index, text in enumerate(entry.fallbacks):
-            path = ("routes", name, "fallbacks", index)
+        for index, text in enumerate(texts):
+            path = ("routes", name, key, index)
             if text in self.entries or text in self.built_in:
                 found += self.route(text, operation, path)
             elif text.partition("/")[0] in self.names:
@@ -184,7 +228,11 @@ class RouteReader:
         """The targets of a route that is named as a fallback."""
         if text in self.open:
             loop = " → ".join((*self.open[self.open.index(text) :], text))
-            self.problems.add(path, f"fallbacks go round in a loop: {loop}", given=text)
+            key = "fallbacks" if path[2] == "fallbacks" else f"the chain `{path[2]}`"
+            words = "go" if path[2] == "fallbacks" else "goes"
+            self.problems.note(
+                path, f"{key} {words} round in a loop: {loop}", given=text, expected="no route that leads back here"
+            )
             return ()
         route = self.read(text) if text in self.entries else self.built_in[text]
         if route.operation is not operation:

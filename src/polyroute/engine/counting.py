@@ -10,7 +10,7 @@ import msgspec
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import JSON
 from polyroute.ports import Call, Endpoint
-from polyroute.routing.plan import Facts, PlanRequest
+from polyroute.routing.candidates import Facts, PlanRequest
 from polyroute.routing.requirements import requirements_of_fields
 from polyroute.types.errors import AttemptFailed
 from polyroute.types.operations import Dialect

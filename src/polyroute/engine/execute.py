@@ -16,16 +16,18 @@ from polyroute.engine.drills import Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.lanes import Conversation, Lane, open_lane
 from polyroute.engine.limits import estimate_tokens
+from polyroute.engine.planning import Planned
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
 from polyroute.ports import AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
 from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.plans import Plan, Target
+from polyroute.types.plans import Target
 
 _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
 _LARGEST_ERROR = 1 << 20
+_TIMER_STEP = 0.001  # seconds; uvloop's timers are rounded to it
 
 Renderer = Callable[[PolyrouteError], bytes | None]
 """How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
@@ -35,13 +37,14 @@ class Execution:
     """One request on its way through its plan."""
 
     def __init__(
-        self, conversation: Conversation, plan: Plan, runtime: Runtime, settlement: Settlement, transport: Transport,
+        self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, drills: Drills,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
-        self._plan = plan
+        self._planned = planned
+        self._plan = planned.plan
         self._runtime = runtime
         self._settlement = settlement
         self._transport = transport
@@ -62,6 +65,9 @@ class Execution:
             match outcome:
                 case NextTarget(to="other_model"):
                     left = deque(other for other in left if other.model != target.model)
+                case NextTarget(to="longer_context" | "other_filter" as to):
+                    tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
+                    left = deque(self._planned.detour(to, target, left, tried, self._loop.time()))
                 case NextTarget():
                     pass
                 case Stop():
@@ -124,8 +130,12 @@ class Execution:
             step = next_step(
                 ERROR_TABLE[failure.kind],
                 failure,
-                Tried(on_target=tries, targets_left=targets_left, credentials_left=credentials_left),
-                RetryPolicy(retries=self._retries),
+                Tried(
+                    on_target=tries,
+                    targets_left=targets_left + self._planned.reserve(failure.kind),
+                    credentials_left=credentials_left,
+                ),
+                RetryPolicy(retries=self._retries, filtered_falls_over=self._planned.filtered_falls_over),
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
@@ -134,7 +144,7 @@ class Execution:
             match step:
                 case SameTarget():
                     used.clear()
-                    await asyncio.sleep(step.after)
+                    await asyncio.sleep(step.after + _TIMER_STEP)  # not a hair before the breaker's rest is over
                 case NextCredential():
                     pass
                 case _:
@@ -172,7 +182,9 @@ class Execution:
         try:
             lane = open_lane(self._conversation, adapter, endpoint, target, ticket.credential)
         except PolyrouteError as error:
-            raise AttemptFailed(Failure(kind=error.kind, message=error.message, param=error.param)) from error
+            raise AttemptFailed(
+                Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
+            ) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()

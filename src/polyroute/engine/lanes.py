@@ -189,11 +189,21 @@ class TranslateLane:
             forward=call.forward if endpoint.dialect is call.dialect else [],
         )  # fmt: skip
 
+    def _given(self, name: str) -> str:
+        """A field as the caller wrote it."""
+        return bytes((self._call.fields or {}).get(name, b"")).decode().strip()
+
     def _check_dropped(self, target: Target) -> None:
         """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
         options = self._call.options
         dropped = set(self.dropped)
         lost = dropped if options.strict else dropped & (_ESSENTIAL | set(options.require))
+        if "previous_response_id" in lost:
+            raise PolyrouteError(
+                ErrorKind.UNSUPPORTED,
+                f"Previous response with id {self._given('previous_response_id')} not found.",
+                param="previous_response_id", code="previous_response_not_found",
+            )  # fmt: skip
         if lost:
             raise PolyrouteError(
                 ErrorKind.UNSUPPORTED, f"{target} cannot honour {', '.join(sorted(lost))}.", param=min(lost)

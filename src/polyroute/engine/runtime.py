@@ -7,16 +7,18 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Persona, Provider
+from polyroute.catalog.model import Catalog, Level, Persona, Provider, Split
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.engine.access import ProviderAccess
-from polyroute.ports import Adapter, Credential, Timeouts
-from polyroute.routing.plan import Candidate, RoutePlanner
-from polyroute.routing.planners import route_planner
-from polyroute.routing.retry import RetryBudget
+from polyroute.ports import Adapter, Credential, PriceBook, Timeouts
+from polyroute.routing.plan import OBSERVED, RoutePlanner
+from polyroute.routing.planners import chain_planner, route_planner
+from polyroute.routing.retry import Restriction, RetryBudget
 from polyroute.types.limits import Limits
 from polyroute.types.operations import Operation
+from polyroute.types.plans import Target
 from polyroute.types.records import label_id
+from polyroute.types.usage import Price
 
 _MOST_PLANNERS = 4096
 """Callers can name any model of a provider, so what is kept by name has an end."""
@@ -34,10 +36,14 @@ class LiveProvider(msgspec.Struct, frozen=True):
 
 class Choice(msgspec.Struct, frozen=True):
     """What a caller's `model` stands for: its planner, what the route says of patience and persona, and the id of the
-    label in the ledger's `ai_models`."""
+    label in the ledger's `ai_models`. `levels` are the planners by complexity where the route has a split, `chains` those
+    of its separate chains."""
 
     name: str
     planner: RoutePlanner
+    levels: Mapping[Level, RoutePlanner]
+    split: Split | None
+    chains: Mapping[Restriction, RoutePlanner]
     timeouts: Timeouts
     retries: int
     model_id: str
@@ -45,13 +51,53 @@ class Choice(msgspec.Struct, frozen=True):
     limits: Limits | None
 
 
-class Runtime:
-    """A snapshot of what exists, with what has been worked out of it so far."""
+class SnapshotPrices:
+    """Implements `ports.PriceBook`: the configuration's own prices before those of the tables."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, LiveProvider]) -> None:
+    def __init__(self, catalog: Catalog, tables: PriceBook) -> None:
+        self._own = {
+            (provider.name, model): facts.price
+            for provider in catalog.providers.values()
+            for model, facts in provider.model_facts.items()
+            if facts.price is not None
+        }
+        self._tables = tables
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the tables answer at once."""
+        return self._tables.loaded
+
+    def price(self, provider: str, model: str) -> Price | None:
+        """None when unknown."""
+        if self._own:
+            own = self._own.get((provider, model))
+            if own is not None:
+                return own
+        return self._tables.price(provider, model)
+
+
+class Runtime:
+    """A snapshot of what exists, with what has been worked out of it so far. `tags` are those that some target has;
+    `observes` says that some route looks at what was observed."""
+
+    def __init__(self, catalog: Catalog, providers: Mapping[str, LiveProvider], prices: PriceBook) -> None:
         self.catalog = catalog
         self.providers = providers
+        self.prices = SnapshotPrices(catalog, prices)
+        told = catalog.providers.values()
+        self.tags = frozenset(tag for row in told for tag in row.tags).union(
+            *(facts.tags for row in told for facts in row.model_facts.values())
+        )
+        self.observes = catalog.defaults.policy in OBSERVED or any(
+            route.policy in OBSERVED or route.same_model in ("price", "latency") for route in catalog.routes.values()
+        )
         self._choices: dict[tuple[str, Operation], Choice] = {}
+        self._variants: dict[tuple[str, Operation, tuple[str, ...], Level | None], RoutePlanner] = {}
+
+    def forget_prices(self) -> None:
+        """Work out everything anew when it is next asked for: prices were read, or may have changed."""
+        self._choices, self._variants = {}, {}
 
     def inherit(self, earlier: Runtime) -> None:
         """Take over what was learned of providers before the configuration was read again."""
@@ -71,18 +117,47 @@ class Runtime:
             self._choices[model, operation] = choice
         return choice
 
-    def candidates(self, names: tuple[str, ...], operation: Operation) -> list[Candidate]:
-        """The targets of the names that a caller gave as fallbacks. Raises as `choose` does."""
-        return [candidate for name in names for candidate in self.choose(name, operation).planner.candidates]
+    def planner(
+        self, choice: Choice, operation: Operation, fallbacks: tuple[str, ...] = (), level: Level | None = None
+    ) -> RoutePlanner:
+        """The choice's planner for requests of this complexity, with the fallbacks that a caller asked for. Raises as
+        `choose` does for a fallback that means nothing."""
+        own = choice.planner if level is None else choice.levels.get(level, choice.planner)
+        if not fallbacks:
+            return own
+        key = (choice.name, operation, fallbacks, level)
+        found = self._variants.get(key)
+        if found is None:
+            listed = [one for name in fallbacks for one in self.choose(name, operation).planner.candidates]
+            found = own.with_fallbacks(listed)
+            if len(self._variants) >= _MOST_PLANNERS:
+                self._variants.clear()
+            self._variants[key] = found
+        return found
+
+    def _price(self, provider: str, model: str) -> Price | None:
+        """For planning, which must not wait: unknown until the tables are read."""
+        return self.prices.price(provider, model) if self.prices.loaded else None
 
     def _make_choice(self, model: str, operation: Operation) -> Choice:
         found = resolve(self.catalog, model, operation)
         if isinstance(found, Unresolved):
             raise found.error()
         route, defaults = found.route, self.catalog.defaults
+        levels: tuple[Level, ...] = () if route.split is None else ("simple", "complex")
+        chains: dict[Restriction, tuple[Target, ...]] = {
+            "longer_context": route.longer_context, "other_filter": route.other_filter,
+        }  # fmt: skip
         return Choice(
             name=model,
-            planner=route_planner(self.catalog, route),
+            planner=route_planner(self.catalog, route, price=self._price),
+            levels={level: route_planner(self.catalog, route, price=self._price, level=level) for level in levels},
+            split=route.split,
+            chains={
+                to: chain_planner(self.catalog, route, targets, price=self._price)
+                for to, targets in chains.items()
+                if targets
+            },
             timeouts=route.timeouts or defaults.timeouts,
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=label_id(operation, model),

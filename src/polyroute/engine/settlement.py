@@ -10,9 +10,12 @@ import msgspec
 
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
+from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.ports import Call, Ledger, Observation, PriceBook
-from polyroute.types.errors import ErrorKind, FailedAttempt, Failure, PolyrouteError
-from polyroute.types.plans import Plan, Target
+from polyroute.routing.decision import encode_decision
+from polyroute.routing.observations import Observations
+from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
+from polyroute.types.plans import Target
 from polyroute.types.records import AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
 
@@ -26,8 +29,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_access", "_call", "_ended", "_failed", "_ledger", "_prices", "_record", "_settled", "_started", "_ticket", "cost",
-        "current",
+        "_access", "_call", "_ended", "_failed", "_ledger", "_observations", "_planned", "_prices", "_record", "_settled",
+        "_started", "_ticket", "_ttft", "cost", "current",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -37,6 +40,9 @@ class Settlement:
         self._started = time.perf_counter()
         self._settled = False
         self._failed: list[tuple[FailedAttempt, Failure]] = []
+        self._planned: Planned | None = None
+        self._observations: Observations | None = None
+        self._ttft: float | None = None
         self.current: AttemptRecord | None = None
         self.cost: Cost | None = None
         self._access: ProviderAccess | None = None
@@ -60,12 +66,17 @@ class Settlement:
         """The attempts that failed, in order: what may be told of each, and why it failed."""
         return self._failed
 
-    def planned(self, plan: Plan, model_id: str) -> None:
+    def planned(self, planned: Planned) -> None:
         """The plan that is walked."""
-        record = self._record
-        record.route, record.policy, record.model_id = plan.route, plan.policy, model_id
+        record, plan = self._record, planned.plan
+        self._planned, self._observations = planned, planned.observations
+        record.route, record.policy = plan.route, plan.policy
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
+
+    def labelled(self, model_id: str) -> None:
+        """The label that the caller's `model` is."""
+        self._record.model_id = model_id
 
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
@@ -89,10 +100,15 @@ class Settlement:
             credential=credential, started_at=time.time(),
         )  # fmt: skip
         self._record.attempts.append(self.current)
+        if self._observations is not None:
+            self._ttft = None
+            self._observations.begin(f"{target.provider}/{target.model}")
 
     def fail(self, failure: Failure) -> None:
         """The current attempt failed."""
         attempt = self._close_attempt()
+        if self._observations is not None:
+            self._observe(attempt, success=False if ERROR_TABLE[failure.kind].counts else None)
         attempt.outcome = "failed"
         attempt.http_status = failure.http_status
         attempt.error_kind = failure.kind
@@ -117,6 +133,8 @@ class Settlement:
 
     def first_token(self) -> None:
         """The attempt committed."""
+        if self._observations is not None and self.current is not None:
+            self._ttft = time.time() - self.current.started_at
         if self._record.ttft_ms is None:
             self._record.ttft_ms = (time.perf_counter() - self._started) * 1000
 
@@ -126,6 +144,8 @@ class Settlement:
         assert attempt is not None
         self._note_answer(attempt, seen, seen.usage, http_status, simulated=simulated)
         self._close_attempt().outcome = "served"
+        if self._observations is not None:
+            self._observe(attempt, success=True)
         self._record.dropped_parameters = list(dropped)
         self._settle("COMPLETED")
 
@@ -167,7 +187,10 @@ class Settlement:
         if seen is not None and seen.meaningful:
             self._note_answer(self._record.attempts[-1], seen, _estimated(seen), 200, simulated=simulated)
         if self.current is not None:
-            self._close_attempt().outcome = "cancelled"
+            attempt = self._close_attempt()
+            attempt.outcome = "cancelled"
+            if self._observations is not None:
+                self._observe(attempt, success=None)
         if error is None:
             error = PolyrouteError(ErrorKind.CANCELLED, "The caller left before the answer was complete.")
         self.refused(error)
@@ -189,7 +212,41 @@ class Settlement:
             self._give_back()
         if self._ended is not None:
             self._ended(self._record)
+        shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
+        if shared is not None:
+            shared.told = True
+
+    def _note_decision(self, planned: Planned) -> SharedDecision | None:
+        """Put the decision into the record; gives the shared one that the record now carries to the database."""
+        record, decision = self._record, planned.decision
+        if not isinstance(decision, SharedDecision) or planned.detours:
+            record.decision = encode_decision(planned.whole).decode()
+            return None
+        record.decision = decision.id
+        if decision.told:
+            return None
+        record.shared_decision = decision.text
+        return decision
+
+    def _observe(self, attempt: AttemptRecord, *, success: bool | None) -> None:
+        """Tell what the attempt showed of its target; None: nothing.
+
+        Of a streamed answer that is the time to its first token and the pace from there; of a whole one its pace alone,
+        or without tokens to count, how long it took.
+        """
+        observations, name = self._observations, f"{attempt.provider}/{attempt.model}"
+        assert observations is not None
+        if success is None:
+            observations.release(name)
+            return
+        seconds, ttft, pace = attempt.duration_ms / 1000, None, None
+        if success:
+            tokens = attempt.output_tokens
+            ttft = self._ttft if self._call.stream or not tokens else None
+            if tokens and seconds > (ttft or 0.0):
+                pace = tokens / (seconds - (ttft or 0.0))
+        observations.end(name, time.monotonic(), success=success, ttft=ttft, tokens_per_second=pace)
 
 
 def _estimated(seen: Observation) -> Usage | None:

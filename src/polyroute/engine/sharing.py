@@ -16,11 +16,11 @@ import msgspec
 from polyroute.engine.drills import Drill
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
-from polyroute.ports import Shared, StateExchange
 from polyroute.routing.breaker import BreakerSnapshot
 from polyroute.routing.credentials import Bench
 from polyroute.routing.health import ProviderWindows
 from polyroute.routing.limits import Limiter, Spent
+from polyroute.types.exchange import Shared, StateExchange
 from polyroute.types.health import Totals
 
 log = logging.getLogger("polyroute.sharing")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from polyroute.ports import Endpoint
 from polyroute.providers.catalog_adapter import CatalogAdapter
 from polyroute.providers.conversation import alternate_roles, bridge_tool_turns, shorten_call_ids
@@ -33,5 +37,34 @@ class CompatibleAdapter(CatalogAdapter):
             case _:
                 return shorten_call_ids(request, *_OPENAI_ID)
 
+    def adjust(self, endpoint: Endpoint, fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The row's quirks; for DeepSeek also an empty `reasoning_content` in turns with tool calls that lost theirs, without
+        which it answers 400 (most clients written for OpenAI do not send it back)."""
+        if self.provider in _WANTS_REASONING_BACK and endpoint.dialect is Dialect.OPENAI_CHAT:
+            fields = _with_reasoning(fields)
+        return super().adjust(endpoint, fields)
 
+
+def _with_reasoning(fields: dict[str, Any]) -> dict[str, Any]:
+    messages = fields.get("messages")
+    if isinstance(messages, msgspec.Raw):
+        if b'"tool_calls"' not in bytes(messages):
+            return fields
+        messages = msgspec.json.decode(messages)
+    if not isinstance(messages, list):
+        return fields
+    lacking = [
+        isinstance(message, dict) and bool(message.get("tool_calls")) and "reasoning_content" not in message
+        for message in messages
+    ]
+    if not any(lacking):
+        return fields
+    filled = [
+        {**message, "reasoning_content": ""} if lacks else message
+        for message, lacks in zip(messages, lacking, strict=True)
+    ]
+    return {**fields, "messages": filled}
+
+
+_WANTS_REASONING_BACK = frozenset({"deepseek"})
 _CONVERSATIONS = {"mistral": "mistral", "perplexity": "alternating"}

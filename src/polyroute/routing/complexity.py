@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
+from polyroute.catalog.model import ComplexityRules, Level
 from polyroute.routing.requirements import Requirements, requirements_of_request
 from polyroute.types.chat import ChatRequest, TextPart
 from polyroute.types.operations import Capability
-
-Level = Literal["simple", "complex"]
-
-
-class ComplexityRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From where on a request is complex: `tokens` of prompt, `turns` of conversation, and whether tools, structured
-    output, wanted reasoning, code and media make it so. A threshold of None, or a switch that is off, never fires."""
-
-    tokens: int | None = 2000
-    turns: int | None = 10
-    tools: bool = True
-    structured_output: bool = True
-    reasoning: bool = True
-    code: bool = True
-    media: bool = True
 
 
 class ComplexityFacts(msgspec.Struct, frozen=True):

@@ -6,8 +6,11 @@ import msgspec
 
 from polyroute.routing.breaker import State
 from polyroute.routing.breakers import breaker_key
-from polyroute.routing.plan import Facts, PlanRequest, RoutePlanner, target_name
+from polyroute.routing.candidates import Facts, PlanRequest, target_name
+from polyroute.routing.complexity import Complexity
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import TargetFacts
+from polyroute.routing.retry import Restriction
 from polyroute.types.operations import Capability, Dialect, Operation
 from polyroute.types.plans import Drop, Plan, Target
 
@@ -28,7 +31,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One plan and everything it was made from, besides the catalog. Fields are only ever appended, with a default.
 
     Candidates are `provider/model` in configured order. Observations are kept only where the policy looked at them, and
-    breakers only those of candidates. `random` and `now` are the numbers that the planner was given.
+    breakers only those of candidates; `prices` likewise, as (input, output, request) of `Terms`. `random` and `now` are the
+    numbers that the planner was given; a `settled` plan needed neither. `fallbacks` are those that the caller asked for,
+    `complexity` is what a route with a split found, `money` the budget in words. `detours` are further plans, for the chain
+    that each names, made when an attempt had failed.
     """
 
     route: str
@@ -51,13 +57,31 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     scores: tuple[float | None, ...]
     drops: tuple[Drop, ...]
     probe: bool = False
+    notes: tuple[str, ...] = ()
+    settled: bool = False
+    fallbacks: tuple[str, ...] = ()
+    complexity: Complexity | None = None
+    money: str | None = None
+    prices: dict[str, tuple[float | None, float | None, float | None]] = {}
+    chain: Restriction | None = None
+    detours: tuple[Decision, ...] = ()
 
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Decision)
 
 
-def record(planner: RoutePlanner, request: PlanRequest, facts: Facts, plan: Plan) -> Decision:
+def record(
+    planner: RoutePlanner,
+    request: PlanRequest,
+    facts: Facts,
+    plan: Plan,
+    *,
+    fallbacks: tuple[str, ...] = (),
+    complexity: Complexity | None = None,
+    money: str | None = None,
+    chain: Restriction | None = None,
+) -> Decision:
     """The decision behind a plan that `planner` made of `request` and `facts`."""
     breakers: dict[str, BreakerFact] = {}
     if facts.breakers:
@@ -71,7 +95,8 @@ def record(planner: RoutePlanner, request: PlanRequest, facts: Facts, plan: Plan
                 if seen is not None:
                     breakers[key] = BreakerFact(seen.state, seen.until, seen.cause)
     names = planner.names
-    looked = plan.policy not in ("priority", "cheapest", "weighted", "free_first")
+    looked = planner.observes(plan.policy)
+    priced = request.budget is not None or planner.prices_matter(plan.policy)
     return Decision(
         route=plan.route,
         operation=plan.operation,
@@ -93,12 +118,24 @@ def record(planner: RoutePlanner, request: PlanRequest, facts: Facts, plan: Plan
         scores=plan.scores,
         drops=plan.drops,
         probe=plan.probe,
+        notes=plan.notes,
+        settled=plan.settled,
+        fallbacks=fallbacks,
+        complexity=complexity,
+        money=money,
+        prices=planner.prices if priced else {},
+        chain=chain,
     )
 
 
 def replay(decision: Decision, planner: RoutePlanner) -> Plan:
-    """Plan again from what was recorded. Under the catalog of that time the outcome is `recorded_plan` exactly; under
-    another one it shows what the change of configuration would have done."""
+    """Plan again from what was recorded, at the prices of that time. Under the catalog of that time the outcome is
+    `recorded_plan` exactly; under another one it shows what the change of configuration would have done.
+
+    `planner` is the route's for the decision's complexity, fallbacks or chain.
+    """
+    if decision.prices and decision.prices != planner.prices:
+        planner = planner.with_prices(decision.prices)
     request = PlanRequest(
         dialect=decision.dialect,
         needs=frozenset(decision.needs),
@@ -119,10 +156,12 @@ def recorded_plan(decision: Decision) -> Plan:
         decision.route,
         decision.operation,
         decision.policy,
-        tuple(Target(*name.split("/", 1)) for name in decision.targets),
+        tuple(Target(*name.partition("/")[::2]) for name in decision.targets),
         decision.drops,
         decision.probe,
         decision.scores,
+        decision.notes,
+        decision.settled,
     )
 
 

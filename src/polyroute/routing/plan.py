@@ -11,120 +11,49 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from polyroute.routing.breakers import BreakerView, breaker_key
-from polyroute.routing.policies import (
-    NO_FACTS,
-    BalanceWeights,
-    PolicyInputs,
-    TargetFacts,
-    Terms,
-    check_policy,
-    expected_cost,
-    order_by,
-    priority,
+from polyroute.routing.arbitration import arbitrate
+from polyroute.routing.breakers import BreakerView
+from polyroute.routing.candidates import Candidate, Entry, Facts, PlanRequest, RouteRules, target_name
+from polyroute.routing.filters import (
+    breaker_drop,
+    let_through,
+    size_of,
+    static_drop,
+    within_budget,
+    within_context,
 )
-from polyroute.types.operations import OPERATION_OF, Capability, Dialect, Operation, ProviderKind
-from polyroute.types.plans import Drop, DropCause, Plan, Target
+from polyroute.routing.policies import NO_FACTS, PolicyInputs, check_policy, order_by, priority
+from polyroute.types.operations import Capability
+from polyroute.types.plans import Drop, Plan, Target
 
 _MOST_SHAPES = 256
 """Callers choose capabilities and requirements, so what is kept by shape of request has an end."""
 _TYPICAL_OUTPUT = 500
 """Tokens of an answer whose request sets no limit; only relative costs and times depend on it."""
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A target that a route names, with everything declared of it.
-
-    `obstacle` is why it can never be used (not configured, no credential). `dialects` are those its provider speaks for
-    the operation. `capabilities` and `context` (tokens) are None when unknown: then the provider decides. `tags` are
-    regions and data policies (`eu`, `no-training` …).
-    """
-
-    target: Target
-    kind: ProviderKind = ProviderKind.DIRECT
-    enabled: bool = True
-    obstacle: str | None = None
-    operations: frozenset[Operation] = frozenset()
-    dialects: frozenset[Dialect] = frozenset()
-    capabilities: frozenset[Capability] | None = None
-    context: int | None = None
-    tags: frozenset[str] = frozenset()
-    terms: Terms = Terms()
-    fallback: bool = False
-
-
-class RouteRules(msgspec.Struct, frozen=True, kw_only=True):
-    """How a route chooses. `kinds`, when not empty, are the only kinds of provider it uses, in this order. `require` are
-    tags that every target must have. A request whose budget is below `low_budget` (USD) goes to the cheapest."""
-
-    route: str
-    operation: Operation
-    policy: str = "priority"
-    kinds: tuple[ProviderKind, ...] = ()
-    require: frozenset[str] = frozenset()
-    low_budget: float | None = None
-    balance: BalanceWeights = BalanceWeights()
-    exploration: float = 0.05
-    half_life: float = 300.0
-
-
-class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a request asks of its targets.
-
-    `tokens` is the estimated size of the prompt, `output_tokens` the most it may produce, `budget` in USD. `allowed` are
-    the names that the caller's key may use: the route's own, or `provider`, or `provider/model`; None is all of them.
-    `policy` overrides the route's.
-    """
-
-    dialect: Dialect
-    needs: frozenset[Capability] = frozenset()
-    require: frozenset[str] = frozenset()
-    allowed: frozenset[str] | None = None
-    tokens: int | None = None
-    output_tokens: int | None = None
-    budget: float | None = None
-    policy: str | None = None
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the world for one plan. `random` is uniform in [0, 1). `breakers` are those that are not closed and at
-    ease (`Breakers.restricted`); `targets` are observations by `provider/model` (`Observations.facts`)."""
-
-    now: float
-    random: float = 0.5
-    breakers: Mapping[str, BreakerView] = msgspec.field(default_factory=dict)
-    targets: Mapping[str, TargetFacts] = msgspec.field(default_factory=dict)
-
-
-def target_name(target: Target) -> str:
-    """`provider/model`, or the provider alone where no model is known (a target that can never be used)."""
-    return f"{target.provider}/{target.model}" if target.model else target.provider
-
-
-class _Entry:
-    """A candidate with what planning reads of it every time."""
-
-    __slots__ = ("candidate", "model_breaker", "name", "provider_breaker", "target", "terms")
-
-    def __init__(self, candidate: Candidate, operation: Operation) -> None:
-        self.candidate = candidate
-        self.target = candidate.target
-        self.name = target_name(candidate.target)
-        self.terms = candidate.terms
-        self.provider_breaker = breaker_key(candidate.target.provider, operation)
-        self.model_breaker = breaker_key(candidate.target.provider, operation, candidate.target.model)
+PRICED = frozenset({"cheapest", "balanced", "free_first"})
+"""Policies that look at prices."""
+OBSERVED = frozenset({"fastest", "balanced", "least_busy"})
+"""Policies that look at what was observed."""
+_MEASURED = frozenset({"cheapest", "balanced", "fastest"})
+"""Policies that look at the size of a request."""
+_ARBITERS = {"direct": "kind of provider", "price": "expected price", "latency": "observed speed"}
 
 
 class _View:
     """What one shape of request finds: the entries that can serve it, in priority order, and the drops."""
 
-    __slots__ = ("drops", "fallbacks", "main", "plan", "smallest_context")
+    __slots__ = ("drops", "fallbacks", "groups", "main", "plan", "smallest_context")
 
-    def __init__(self, main: tuple[_Entry, ...], fallbacks: tuple[_Entry, ...], drops: tuple[Drop, ...]) -> None:
+    def __init__(self, main: tuple[Entry, ...], fallbacks: tuple[Entry, ...], drops: tuple[Drop, ...]) -> None:
         self.main, self.fallbacks, self.drops = main, fallbacks, drops
         self.plan: Plan | None = None
         contexts = [entry.candidate.context for entry in (*main, *fallbacks) if entry.candidate.context is not None]
         self.smallest_context = min(contexts, default=None)
+        shared: dict[str, int] = {}
+        for entry in main:
+            shared[entry.identity] = shared.get(entry.identity, 0) + 1
+        self.groups = frozenset(identity for identity, count in shared.items() if count > 1)
+        """Models that several targets serve."""
 
 
 class RoutePlanner:
@@ -146,7 +75,7 @@ class RoutePlanner:
             seen.setdefault(candidate.target, candidate)
         self.candidates = tuple(seen.values())
         self.names = tuple(target_name(candidate.target) for candidate in self.candidates)
-        self._entries = tuple(_Entry(candidate, rules.operation) for candidate in self.candidates)
+        self._entries = tuple(Entry(candidate, rules.operation) for candidate in self.candidates)
         known = [candidate.capabilities for candidate in self.candidates if candidate.capabilities is not None]
         self.contested: frozenset[Capability] = (
             frozenset(Capability).difference(frozenset[Capability].intersection(*known)) if known else frozenset()
@@ -156,10 +85,42 @@ class RoutePlanner:
         """Whether some candidate's context is known: else a request's length does not matter to this route."""
         self._views: dict[tuple[object, ...], _View] = {}
 
+    def measures(self, policy: str | None) -> bool:
+        """Whether the order depends on the size of a request that asks for this policy (None: the route's)."""
+        rules = self.rules
+        return (policy or rules.policy) in _MEASURED or rules.low_budget is not None or rules.same_model == "price"
+
+    def prices_matter(self, policy: str | None) -> bool:
+        """Whether the order depends on prices."""
+        rules = self.rules
+        return (policy or rules.policy) in PRICED or rules.low_budget is not None or rules.same_model == "price"
+
+    def observes(self, policy: str | None) -> bool:
+        """Whether the order depends on what was observed."""
+        return (policy or self.rules.policy) in OBSERVED or self.rules.same_model in ("price", "latency")
+
     def with_fallbacks(self, candidates: Sequence[Candidate]) -> RoutePlanner:
         """The same route with the fallbacks that a caller asked for instead of its own."""
         own = [candidate for candidate in self.candidates if not candidate.fallback]
         return RoutePlanner(self.rules, own + [msgspec.structs.replace(one, fallback=True) for one in candidates])
+
+    @property
+    def prices(self) -> dict[str, tuple[float | None, float | None, float | None]]:
+        """What each target charges, as (input, output, request), where anything is known."""
+        return {
+            entry.name: (entry.terms.input_price, entry.terms.output_price, entry.terms.request_price)
+            for entry in self._entries
+            if (entry.terms.input_price, entry.terms.output_price, entry.terms.request_price) != (None, None, None)
+        }
+
+    def with_prices(self, prices: Mapping[str, tuple[float | None, float | None, float | None]]) -> RoutePlanner:
+        """The same route at other prices; a target that they do not name has none."""
+        found = []
+        for candidate in self.candidates:
+            own, out, flat = prices.get(target_name(candidate.target), (None, None, None))
+            terms = msgspec.structs.replace(candidate.terms, input_price=own, output_price=out, request_price=flat)
+            found.append(msgspec.structs.replace(candidate, terms=terms))
+        return RoutePlanner(self.rules, found)
 
     def plan(self, request: PlanRequest, facts: Facts) -> Plan:
         """Which targets to try, in order. Without any the drops say why: see `refusal`.
@@ -173,23 +134,30 @@ class RoutePlanner:
         if request.policy is not None:
             check_policy(policy := request.policy)
         budget = request.budget
+        notes: tuple[str, ...] = ()
         if budget is not None and rules.low_budget is not None and budget < rules.low_budget:
             policy = "cheapest"
-        fits = request.tokens is None or view.smallest_context is None or _size(request) <= view.smallest_context
+            notes = (
+                f"the budget is below the route's low budget of {rules.low_budget:.6f} USD: the cheapest goes first",
+            )
+        fits = request.tokens is None or view.smallest_context is None or size_of(request) <= view.smallest_context
         if policy == "priority" and fits and budget is None and not facts.breakers:
-            return view.plan or self._settled(view)
-        return self._weigh(view, policy, fits, request, facts)
+            if view.plan is not None:
+                return view.plan
+            if rules.same_model in ("listed", "direct") or not view.groups:
+                return self._settle(view, request)
+        return self._weigh(view, policy, fits, request, facts, notes)
 
     # ------------------------------------------------------------ once for each shape of request
 
     def _see(self, shape: tuple[object, ...], request: PlanRequest) -> _View:
         rules = self.rules
-        main: list[_Entry] = []
-        fallbacks: list[_Entry] = []
+        main: list[Entry] = []
+        fallbacks: list[Entry] = []
         drops: list[Drop] = []
         free_pass = request.allowed is None or rules.route in request.allowed
         for entry in self._entries:
-            found = _static_drop(entry.candidate, rules, request, free_pass)
+            found = static_drop(entry.candidate, rules, request, free_pass)
             if found is not None:
                 drops.append(Drop(entry.name, found[1], found[0]))
             elif entry.candidate.fallback:
@@ -206,26 +174,33 @@ class RoutePlanner:
         self._views[shape] = view
         return view
 
-    def _settled(self, view: _View) -> Plan:
-        scores = tuple(entry.terms.priority for entry in view.main)
-        view.plan = self._plan("priority", [*view.main, *view.fallbacks], scores, view.drops)
+    def _settle(self, view: _View, request: PlanRequest) -> Plan:
+        main, scores = list(view.main), tuple([entry.terms.priority for entry in view.main])
+        notes: tuple[str, ...] = ()
+        if view.groups and self.rules.same_model != "listed":
+            main, scores, notes = self._arbitrate(view, main, scores, request, Facts(now=0.0), PolicyInputs())
+        plan = self._plan("priority", [*main, *view.fallbacks], scores, view.drops, notes=notes)
+        view.plan = msgspec.structs.replace(plan, settled=True)
         return view.plan
 
     def _plan(
         self,
         policy: str,
-        entries: Sequence[_Entry],
+        entries: Sequence[Entry],
         scores: tuple[float | None, ...],
         drops: tuple[Drop, ...],
         probe: bool = False,
+        notes: tuple[str, ...] = (),
     ) -> Plan:
         targets = tuple([entry.target for entry in entries])
         padded = scores[: len(targets)] + (None,) * (len(targets) - len(scores))
-        return Plan(self.rules.route, self.rules.operation, policy, targets, drops, probe, padded)
+        return Plan(self.rules.route, self.rules.operation, policy, targets, drops, probe, padded, notes)
 
     # ------------------------------------------------------------ for each request that needs it
 
-    def _weigh(self, view: _View, policy: str, fits: bool, request: PlanRequest, facts: Facts) -> Plan:
+    def _weigh(
+        self, view: _View, policy: str, fits: bool, request: PlanRequest, facts: Facts, notes: tuple[str, ...]
+    ) -> Plan:
         rules = self.rules
         inputs = PolicyInputs(
             now=facts.now,
@@ -238,27 +213,30 @@ class RoutePlanner:
         )
         main, fallbacks, drops = list(view.main), list(view.fallbacks), list(view.drops)
         if request.budget is not None:
-            main, fallbacks = _within_budget(main, fallbacks, request.budget, inputs, drops)
+            main, fallbacks = within_budget(main, fallbacks, request.budget, inputs, drops)
         if not fits:
-            main, fallbacks = _within_context(main, fallbacks, _size(request), drops)
+            main, fallbacks = within_context(main, fallbacks, size_of(request), drops)
         if facts.breakers:
-            refused: list[tuple[_Entry, BreakerView]] = []
-            ready = _let_through(main, facts, refused)
-            ready_fallbacks = _let_through(fallbacks, facts, refused)
+            refused: list[tuple[Entry, BreakerView]] = []
+            ready = let_through(main, facts, refused)
+            ready_fallbacks = let_through(fallbacks, facts, refused)
             if refused:
                 if not ready and not ready_fallbacks:
                     return self._probe(policy, refused, drops, facts.now)
-                drops += [_breaker_drop(entry, breaker, facts.now) for entry, breaker in refused]
+                drops += [breaker_drop(entry, breaker, facts.now) for entry, breaker in refused]
                 main, fallbacks = ready, ready_fallbacks
         if policy == "priority":
             scores: tuple[float | None, ...] = tuple([entry.terms.priority for entry in main])
         else:
             main, scores = self._order(policy, main, facts, inputs)
-        return self._plan(policy, [*main, *fallbacks], scores, tuple(drops))
+        if view.groups and rules.same_model != "listed":
+            main, scores, told = self._arbitrate(view, main, scores, request, facts, inputs)
+            notes += told
+        return self._plan(policy, [*main, *fallbacks], scores, tuple(drops), notes=notes)
 
     def _order(
-        self, policy: str, entries: list[_Entry], facts: Facts, inputs: PolicyInputs
-    ) -> tuple[list[_Entry], tuple[float | None, ...]]:
+        self, policy: str, entries: list[Entry], facts: Facts, inputs: PolicyInputs
+    ) -> tuple[list[Entry], tuple[float | None, ...]]:
         observed = facts.targets
         scores = check_policy(policy)(
             [entry.terms for entry in entries], [observed.get(entry.name, NO_FACTS) for entry in entries], inputs
@@ -269,122 +247,43 @@ class RoutePlanner:
             order.sort(key=lambda position: kinds.index(entries[position].candidate.kind))
         return [entries[position] for position in order], tuple([scores[position] for position in order])
 
-    def _probe(self, policy: str, refused: list[tuple[_Entry, BreakerView]], drops: list[Drop], now: float) -> Plan:
+    def _arbitrate(
+        self,
+        view: _View,
+        entries: list[Entry],
+        scores: tuple[float | None, ...],
+        request: PlanRequest,
+        facts: Facts,
+        inputs: PolicyInputs,
+    ) -> tuple[list[Entry], tuple[float | None, ...], tuple[str, ...]]:
+        """Order the targets of one model among the places that they have; and say so."""
+        order, how = list(range(len(entries))), self.rules.same_model
+        notes: list[str] = []
+        for identity in sorted(view.groups):
+            places = [place for place, entry in enumerate(entries) if entry.identity == identity]
+            if len(places) < 2:
+                continue
+            group = [entries[place] for place in places]
+            ranked = arbitrate(
+                how,
+                [entry.candidate.kind for entry in group],
+                [request.dialect in entry.candidate.dialects for entry in group],
+                [entry.terms for entry in group],
+                [facts.targets.get(entry.name, NO_FACTS) for entry in group],
+                inputs,
+            )
+            for place, number in zip(places, ranked, strict=True):
+                order[place] = places[number]
+            notes.append(f"the same model, by {_ARBITERS[how]}: {', '.join(group[number].name for number in ranked)}")
+        return [entries[place] for place in order], tuple([scores[place] for place in order]), tuple(notes)
+
+    def _probe(self, policy: str, refused: list[tuple[Entry, BreakerView]], drops: list[Drop], now: float) -> Plan:
         """Every breaker is open: the one that reopens first is tried, rather than nothing at all."""
         chosen, _ = min(refused, key=lambda pair: pair[1].until)
-        drops += [_breaker_drop(entry, breaker, now) for entry, breaker in refused if entry is not chosen]
+        drops += [breaker_drop(entry, breaker, now) for entry, breaker in refused if entry is not chosen]
         return self._plan(policy, [chosen], (), tuple(drops), probe=True)
 
 
 def plan(request: PlanRequest, candidates: Sequence[Candidate], facts: Facts, rules: RouteRules) -> Plan:
     """The plan of one request, with nothing kept for the next one. Raises as `RoutePlanner.plan` does."""
     return RoutePlanner(rules, candidates).plan(request, facts)
-
-
-# ---------------------------------------------------------------- filters
-
-
-def _static_drop(
-    candidate: Candidate, rules: RouteRules, request: PlanRequest, free_pass: bool
-) -> tuple[DropCause, str] | None:
-    """Why a candidate cannot serve this shape of request, whatever happens; None when it can."""
-    target = candidate.target
-    if candidate.obstacle is not None:
-        return "disabled", candidate.obstacle
-    if not candidate.enabled:
-        return "disabled", f"provider {target.provider} is switched off"
-    if rules.operation not in candidate.operations:
-        return "operation", f"provider {target.provider} does not serve {rules.operation}"
-    if not any(_reaches(request.dialect, spoken) for spoken in candidate.dialects):
-        return (
-            "operation",
-            f"provider {target.provider} does not speak {request.dialect}, nor a dialect it translates to",
-        )
-    if not free_pass and not _is_allowed(target, request.allowed):
-        return "permission", "the caller's key does not allow it"
-    if rules.kinds and candidate.kind not in rules.kinds:
-        return "kind", f"the route uses no {candidate.kind} providers"
-    lacking = sorted((rules.require | request.require) - candidate.tags)
-    if lacking:
-        return "requirement", f"lacks required {', '.join(lacking)}"
-    if candidate.capabilities is not None and not request.needs <= candidate.capabilities:
-        return "capability", f"cannot do {', '.join(sorted(request.needs - candidate.capabilities))}"
-    return None
-
-
-def _reaches(asked: Dialect, spoken: Dialect) -> bool:
-    """Whether a request in one dialect can be sent in another: chat translates, everything else is relayed as it is."""
-    return asked is spoken or (OPERATION_OF[asked] is Operation.CHAT and OPERATION_OF[spoken] is Operation.CHAT)
-
-
-def _is_allowed(target: Target, allowed: frozenset[str] | None) -> bool:
-    return allowed is None or target.provider in allowed or str(target) in allowed
-
-
-def _size(request: PlanRequest) -> int:
-    """Tokens that must fit into the context: the prompt, and the answer where its limit is said."""
-    return (request.tokens or 0) + (request.output_tokens or 0)
-
-
-def _within_budget(
-    main: list[_Entry], fallbacks: list[_Entry], budget: float, inputs: PolicyInputs, drops: list[Drop]
-) -> tuple[list[_Entry], list[_Entry]]:
-    """Drop what would probably cost more than the budget; an unknown price is not held against a target."""
-
-    def affordable(entry: _Entry) -> bool:
-        cost = expected_cost(entry.terms, inputs)
-        if cost is None or cost <= budget:
-            return True
-        drops.append(Drop(entry.name, f"about {cost:.6f} USD, over the budget of {budget:.6f} USD", "budget"))
-        return False
-
-    return [entry for entry in main if affordable(entry)], [entry for entry in fallbacks if affordable(entry)]
-
-
-def _within_context(
-    main: list[_Entry], fallbacks: list[_Entry], size: int, drops: list[Drop]
-) -> tuple[list[_Entry], list[_Entry]]:
-    """Drop what is probably too small. An estimate must not refuse a request: of all too small, the largest stays."""
-
-    def fits(entry: _Entry) -> bool:
-        return entry.candidate.context is None or size <= entry.candidate.context
-
-    kept_main, kept_fallbacks = [entry for entry in main if fits(entry)], [entry for entry in fallbacks if fits(entry)]
-    if not kept_main and not kept_fallbacks and (main or fallbacks):
-        kept_main = [max([*main, *fallbacks], key=lambda entry: entry.candidate.context or 0)]
-    kept = {id(entry) for entry in (*kept_main, *kept_fallbacks)}
-    for entry in (*main, *fallbacks):
-        if id(entry) not in kept:
-            context = entry.candidate.context
-            drops.append(Drop(entry.name, f"context of {context} tokens is too small for about {size}", "context"))
-    return kept_main, kept_fallbacks
-
-
-def _let_through(entries: list[_Entry], facts: Facts, refused: list[tuple[_Entry, BreakerView]]) -> list[_Entry]:
-    """The entries whose breakers allow a request now; the others go to `refused` with the breaker that refuses longest."""
-    breakers, now = facts.breakers, facts.now
-    ready: list[_Entry] = []
-    for entry in entries:
-        provider, model = breakers.get(entry.provider_breaker), breakers.get(entry.model_breaker)
-        if provider is not None and not provider.allows(now):
-            if model is not None and model.until > provider.until:
-                provider = model
-            refused.append((entry, provider))
-        elif model is not None and not model.allows(now):
-            refused.append((entry, model))
-        else:
-            ready.append(entry)
-    return ready
-
-
-def _breaker_drop(entry: _Entry, breaker: BreakerView, now: float) -> Drop:
-    wait = breaker.until - now
-    cause = f" after {breaker.cause}" if breaker.cause else ""
-    match breaker.state:
-        case "open":
-            words = f"breaker open for another {wait:.1f} s{cause}"
-        case "half_open":
-            words = f"breaker half open, its probe is under way{cause}"
-        case _:
-            words = f"rests for another {wait:.1f} s{cause}"
-    return Drop(entry.name, words, "breaker")

@@ -2,106 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
-from polyroute.catalog.model import Catalog, Provider, Route
-from polyroute.routing.plan import Candidate, RoutePlanner, RouteRules
+from polyroute.catalog.model import Catalog, Level, ModelFacts, Provider, Route
+from polyroute.routing.candidates import Candidate, RouteRules
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import Terms, terms_of_price
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import OPERATION_OF, Capability, Operation, ProviderKind
 from polyroute.types.plans import DropCause, Plan, Target
 from polyroute.types.usage import Price
 
-
-class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one model at one provider beyond its provider's row. `context` in tokens; None is unknown, and
-    unknown `capabilities` are the provider's."""
-
-    capabilities: frozenset[Capability] | None = None
-    context: int | None = None
-    tags: frozenset[str] = frozenset()
-    price: Price | None = None
-    weight: float = 1.0
-
-
 _NOTHING = ModelFacts()
+
+PriceOf = Callable[[str, str], Price | None]
+"""The price of a model at a provider, at once; None when unknown."""
+
+
+def no_price(_provider: str, _model: str) -> Price | None:
+    """Where no prices are at hand."""
+    return None
+
+
+def rules_of(route: Route) -> RouteRules:
+    """How a route chooses."""
+    return RouteRules(
+        route=route.name,
+        operation=route.operation,
+        policy=route.policy,
+        kinds=route.kinds,
+        require=route.require - frozenset(Capability),
+        needs=frozenset(Capability(name) for name in route.require & frozenset(Capability)),
+        same_model=route.same_model,
+        low_budget=route.low_budget,
+        balance=route.balance,
+        exploration=route.exploration,
+    )
 
 
 def route_planner(
-    catalog: Catalog, route: Route, models: Mapping[Target, ModelFacts] | None = None, rules: RouteRules | None = None
+    catalog: Catalog,
+    route: Route,
+    models: Mapping[Target, ModelFacts] | None = None,
+    rules: RouteRules | None = None,
+    *,
+    price: PriceOf = no_price,
+    level: Level | None = None,
 ) -> RoutePlanner:
-    """The planner of a route; make it once for each catalog. `rules` replace those that the route implies.
+    """The planner of a route; make it once for each catalog. `rules` replace those that the route implies, `models` what is
+    declared of them; `level` takes the targets that the route has for requests of that complexity.
 
     A built-in route follows its providers' priority numbers, a configured one the order in which its targets stand.
     """
-    chosen = rules or RouteRules(route=route.name, operation=route.operation, policy=route.policy)
-    main = candidates(catalog, route.operation, route.targets, models, by_provider_priority=route.built_in)
-    chain = candidates(catalog, route.operation, route.fallbacks, models, fallback=True)
+    targets = route.targets
+    if level is not None and route.split is not None:
+        targets = getattr(route.split, level)
+    source = _Source(catalog, route.operation, models or {}, price, route.weights)
+    main = source.candidates(targets, by_provider_priority=route.built_in)
+    chain = source.candidates(route.fallbacks, fallback=True)
     unusable = [
         Candidate(target=Target(*drop.target.partition("/")[::2]), obstacle=drop.reason) for drop in route.drops
     ]
-    return RoutePlanner(chosen, main + chain + unusable)
+    return RoutePlanner(rules or rules_of(route), main + chain + unusable)
 
 
-def candidates(
-    catalog: Catalog,
-    operation: Operation,
-    targets: Sequence[Target],
-    models: Mapping[Target, ModelFacts] | None = None,
-    *,
-    fallback: bool = False,
-    by_provider_priority: bool = False,
-) -> list[Candidate]:
-    """Targets with everything the catalog says of them. Their priority is their position, or their provider's number."""
-    known = models or {}
-    skipped = {provider.name: provider.reason for provider in catalog.skipped}
-    found: list[Candidate] = []
-    for position, target in enumerate(targets, 1):
-        facts, provider = known.get(target, _NOTHING), catalog.providers.get(target.provider)
-        if provider is None:
-            why = skipped.get(target.provider, "it is not configured")
-            found.append(
-                Candidate(target=target, obstacle=f"provider {target.provider} is not on: {why}", fallback=fallback)
-            )
-            continue
-        number: float | None = provider.priority.get(operation) if by_provider_priority else position
-        found.append(_candidate(target, provider, operation, facts, priority=number, fallback=fallback))
-    return found
+def chain_planner(
+    catalog: Catalog, route: Route, targets: Sequence[Target], *, price: PriceOf = no_price
+) -> RoutePlanner:
+    """The planner of one of a route's separate chains, which is tried in its own order."""
+    rules = RouteRules(route=route.name, operation=route.operation)
+    source = _Source(catalog, route.operation, {}, price, {})
+    return RoutePlanner(rules, source.candidates(targets))
 
 
-def _candidate(
-    target: Target,
-    provider: Provider,
-    operation: Operation,
-    facts: ModelFacts,
-    *,
-    priority: float | None,
-    fallback: bool,
-) -> Candidate:
-    per_input, per_output, per_request = terms_of_price(facts.price)
-    return Candidate(
-        target=target,
-        kind=provider.kind,
-        enabled=provider.enabled,
-        operations=provider.serves,
-        dialects=frozenset(
-            endpoint.dialect for endpoint in provider.endpoints if OPERATION_OF[endpoint.dialect] is operation
-        ),
-        capabilities=facts.capabilities or provider.capabilities or None,
-        context=facts.context,
-        tags=facts.tags,
-        terms=Terms(
-            priority=priority,
-            weight=facts.weight,
-            input_price=per_input,
-            output_price=per_output,
-            request_price=per_request,
-            free=provider.kind is ProviderKind.LOCAL or target.model.endswith(":free"),
-        ),
-        fallback=fallback,
-    )
+class _Source:
+    """Where what is known of a target comes from."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        operation: Operation,
+        models: Mapping[Target, ModelFacts],
+        price: PriceOf,
+        weights: Mapping[Target, float],
+    ) -> None:
+        self._providers = catalog.providers
+        self._skipped = {provider.name: provider.reason for provider in catalog.skipped}
+        self._operation = operation
+        self._models = models
+        self._price = price
+        self._weights = weights
+
+    def candidates(
+        self, targets: Sequence[Target], *, fallback: bool = False, by_provider_priority: bool = False
+    ) -> list[Candidate]:
+        """Targets with everything known of them. Their priority is their position, or their provider's number."""
+        found: list[Candidate] = []
+        for position, target in enumerate(targets, 1):
+            provider = self._providers.get(target.provider)
+            if provider is None:
+                why = self._skipped.get(target.provider, "it is not configured")
+                found.append(
+                    Candidate(target=target, obstacle=f"provider {target.provider} is not on: {why}", fallback=fallback)
+                )
+                continue
+            number: float | None = provider.priority.get(self._operation) if by_provider_priority else position
+            found.append(self._candidate(target, provider, priority=number, fallback=fallback))
+        return found
+
+    def _candidate(self, target: Target, provider: Provider, *, priority: float | None, fallback: bool) -> Candidate:
+        facts = self._models.get(target) or provider.model_facts.get(target.model, _NOTHING)
+        price, mark_up = facts.price, 1.0
+        if price is None:
+            price, mark_up = self._price(target.provider, target.model), provider.mark_up
+        per_input, per_output, per_request = terms_of_price(price, mark_up=mark_up)
+        return Candidate(
+            target=target,
+            kind=provider.kind,
+            enabled=provider.enabled,
+            operations=provider.serves,
+            dialects=frozenset(
+                endpoint.dialect for endpoint in provider.endpoints if OPERATION_OF[endpoint.dialect] is self._operation
+            ),
+            capabilities=(provider.capabilities or None) if facts.capabilities is None else facts.capabilities,
+            context=facts.context,
+            tags=provider.tags | facts.tags,
+            terms=Terms(
+                priority=priority,
+                weight=self._weights.get(target, 1.0),
+                input_price=per_input,
+                output_price=per_output,
+                request_price=per_request,
+                free=provider.kind is ProviderKind.LOCAL or target.model.endswith(":free"),
+            ),
+            fallback=fallback,
+        )
 
 
 _REFUSALS: tuple[tuple[DropCause, ErrorKind, str], ...] = (

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 import msgspec
 
+from polyroute.catalog.model import BalanceWeights
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.usage import Price
 
@@ -41,18 +42,6 @@ class TargetFacts(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 NO_FACTS = TargetFacts()
-
-
-class BalanceWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `balanced` weighs; only the proportions count."""
-
-    cost: float = 1.0
-    latency: float = 1.0
-    success: float = 1.0
-
-    def __post_init__(self) -> None:
-        if min(self.cost, self.latency, self.success) < 0 or self.cost + self.latency + self.success <= 0:
-            raise ValueError("the weights of `balanced` must not be below 0, nor all 0")
 
 
 class PolicyInputs(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -98,10 +87,11 @@ def expected_cost(terms: Terms, inputs: PolicyInputs) -> float | None:
 
 
 def expected_seconds(facts: TargetFacts, inputs: PolicyInputs) -> float | None:
-    """Seconds until a whole answer, the tries that fail included; None when nothing was observed."""
-    if facts.ttft is None:
+    """Seconds until a whole answer, the tries that fail included; None when no speed was observed. Where answers came whole
+    their time to the first token is unknown, and part of their tokens a second."""
+    if facts.ttft is None and facts.tokens_per_second is None:
         return None
-    seconds = facts.ttft
+    seconds = facts.ttft or 0.0
     if facts.tokens_per_second:
         seconds += inputs.output_tokens / facts.tokens_per_second
     if facts.success_rate is not None:
@@ -212,7 +202,7 @@ def _uniform(seed: int, number: int) -> float:
 
 def _trust(facts: TargetFacts, inputs: PolicyInputs) -> float:
     """How far an observation is believed, 0 to 1."""
-    if facts.observed_at is None or facts.ttft is None:
+    if facts.observed_at is None or (facts.ttft is None and facts.tokens_per_second is None):
         return 0.0
     return float(0.5 ** (max(inputs.now - facts.observed_at, 0.0) / inputs.half_life))
 

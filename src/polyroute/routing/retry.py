@@ -8,7 +8,7 @@ import msgspec
 
 from polyroute.types.errors import ErrorKind, ErrorRule, Failure
 
-Restriction = Literal["any", "other_model", "longer_context"]
+Restriction = Literal["any", "other_model", "longer_context", "other_filter"]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +45,8 @@ class NextCredential(msgspec.Struct, frozen=True):
 
 
 class NextTarget(msgspec.Struct, frozen=True):
-    """Go on with the plan: to any target, to one with another model, or to one with a longer context."""
+    """Go on with the plan: to any target, to one with another model, to one with a longer context, or to those that the route
+    keeps for filtered content."""
 
     to: Restriction = "any"
 
@@ -123,6 +124,8 @@ def next_step(
             return Stop("another target would answer the same")
         case "if_allowed" if not policy.filtered_falls_over:
             return Stop("the route does not fall over on filtered content")
+        case "if_allowed":
+            return _onwards(tried, "other_filter")
         case "other_model":
             return _onwards(tried, "other_model")
         case "longer_context":

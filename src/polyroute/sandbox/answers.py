@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ _LENGTH_WISH = re.compile(r"\b(\d{1,5}) (words?|tokens?)\b", re.IGNORECASE)
 _TOOL_WISH = re.compile(
     r"\b(us(e|ing)|call(ing)?) (the|a|an|your|this|that|one of the|some) ?(\w+ )?(tools?|functions?)\b", re.IGNORECASE
 )
+_STEP_BY_STEP = re.compile(r"\b(step by step|one after the other)\b", re.IGNORECASE)
 _LONGEST_ECHO = 80
 
 
@@ -126,26 +128,23 @@ def _mentioned(prompt: Prompt) -> tuple[Tool, ...]:
     return prompt.tools[:1] if _TOOL_WISH.search(prompt.ask.text) else ()
 
 
-def _called_since_ask(prompt: Prompt) -> set[str]:
-    called: set[str] = set()
-    for turn in reversed(prompt.turns):
-        if turn.role == "user" and not turn.results:
-            break
-        called.update(call.name for call in turn.calls)
-    return called
+def _since_ask(prompt: Prompt) -> list[Turn]:
+    """The turns after the question, newest first."""
+    return list(takewhile(lambda turn: turn.role != "user" or bool(turn.results), reversed(prompt.turns)))
 
 
 def _wanted_tools(prompt: Prompt) -> tuple[Tool, ...]:
     """Which tools the answer calls: those that the question names and that were not called yet, all at once when
-    parallel calls are allowed. A forced choice always gives a call."""
+    parallel calls are allowed and the question does not say "step by step". A forced choice always gives a call."""
     if not prompt.tools or prompt.choice == "none" or prompt.prefill:
         return ()
     offered = tuple(tool for tool in prompt.tools if not prompt.forced or tool.name in prompt.forced)
-    done = _called_since_ask(prompt)
+    done = {call.name for turn in _since_ask(prompt) for call in turn.calls}
     wanted = tuple(tool for tool in _mentioned(prompt) if tool in offered and tool.name not in done)
     if prompt.choice == "required" and not wanted:
         wanted = tuple(tool for tool in offered if tool.name not in done)[:1] or offered[:1]
-    return wanted if prompt.parallel else wanted[:1]
+    at_once = prompt.parallel and _STEP_BY_STEP.search(prompt.ask.text) is None
+    return wanted if at_once else wanted[:1]
 
 
 def _call(prompt: Prompt, tool: Tool, number: int) -> Call:
@@ -153,9 +152,19 @@ def _call(prompt: Prompt, tool: Tool, number: int) -> Call:
         text = f"simulated input for {tool.name}: {_short(prompt.ask.text)}"
         return Call(tool.name, {"input": text}, text, number, free_form=True)
     names = tuple(other.name for other in prompt.tools)
-    value = value_for({"type": "object", **tool.schema}, prompt.ask.text, names)
+    results = [_words(result.text) for turn in _since_ask(prompt) for result in turn.results]
+    value = value_for({"type": "object", **tool.schema}, "\n".join([*results, prompt.ask.text]), names)
     arguments = value if isinstance(value, dict) else {}
     return Call(tool.name, arguments, msgspec.json.encode(arguments).decode(), number)
+
+
+def _words(result: str) -> str:
+    """What a tool said, without the names of the fields in which it said so."""
+    try:
+        fields = msgspec.json.decode(result)
+    except msgspec.DecodeError:
+        return result
+    return "\n".join(map(str, fields.values())) if isinstance(fields, dict) else result
 
 
 def _reasoning(prompt: Prompt) -> str:

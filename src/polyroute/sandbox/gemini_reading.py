@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import msgspec
+
 from polyroute.sandbox.errors import invalid
 from polyroute.sandbox.exchange import Exchange, Json
 from polyroute.sandbox.openai_reading import cached_tokens, check_context, check_model, texts
@@ -169,7 +171,8 @@ def _result(response: Json, where: str) -> SeenResult:
             f"Invalid value at '{where}.function_response.response' (type.googleapis.com/google.protobuf.Struct), \"{value}\""
         )
     shown = value.get("output", value.get("result", value.get("error", value)))
-    return SeenResult(str(response.get("id", "")), str(response["name"]), str(shown))
+    text = shown if isinstance(shown, str) else msgspec.json.encode(shown).decode()
+    return SeenResult(str(response.get("id", "")), str(response["name"]), text)
 
 
 def _attachment(part: Json, where: str) -> Attachment:

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, SecretStr, ValidationError
 from polyroute.settings.document import Document, expand_references, read_document, walk
 from polyroute.settings.environment import fill_from_environment, read_env_file
 from polyroute.settings.explain import report_errors
-from polyroute.settings.models import Section, Values
+from polyroute.settings.models import Values
 from polyroute.settings.problems import (
     ConfigurationError,
     Finding,
@@ -23,6 +23,7 @@ from polyroute.settings.problems import (
     hide_user,
     is_secret,
 )
+from polyroute.settings.sections import Section
 
 DEFAULT_FILE = Path("polyroute.yaml")
 
@@ -57,7 +58,7 @@ class Settings(Values):
         return self._origins.get(path)
 
     def catalog_values(self) -> dict[str, Any]:
-        """Defaults, providers and routes as plain values, secrets revealed, for `catalog.inputs.read_input`."""
+        """Defaults, providers, routes and currencies as plain values, secrets revealed, for `catalog.inputs.read_input`."""
         providers = {}
         for name, entry in self.providers.items():
             values = _plain(entry)
@@ -77,7 +78,13 @@ class Settings(Values):
             "timeouts": self.defaults.timeouts.model_dump(),
         }
         routes = {name: _plain(entry) for name, entry in self.routes.items()}
-        return {"defaults": defaults, "providers": providers, "routes": routes, "invalid": sorted(self._invalid)}
+        return {
+            "defaults": defaults,
+            "providers": providers,
+            "routes": routes,
+            "currencies": {name: entry.model_dump() for name, entry in self.currencies.items()},
+            "invalid": sorted(self._invalid),
+        }
 
     def describe_changes(self) -> list[str]:
         """One line for each key that differs from its default, with where it was written; secrets are not shown."""
@@ -163,16 +170,16 @@ def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in values.items():
         filled = {} if value is None else value
-        if name in {"providers", "routes"} and isinstance(filled, dict):
+        if name in {"providers", "routes", "currencies"} and isinstance(filled, dict):
             filled = {entry: {} if child is None else child for entry, child in filled.items()}
         result[name] = filled
     return result
 
 
 def _remove(values: dict[str, Any], document: Document) -> None:
-    """Take what has a problem out of the values: a whole entry of providers and routes, a single key elsewhere."""
+    """Take what has a problem out of the values: a whole entry of providers, routes and currencies, a single key elsewhere."""
     for path in document.invalid:
-        place = path[:2] if path[:1] in {("providers",), ("routes",)} else path
+        place = path[:2] if path[:1] in {("providers",), ("routes",), ("currencies",)} else path
         holder: Any = values
         for part in place[:-1]:
             holder = holder.get(part) if isinstance(holder, dict) else None

@@ -6,23 +6,17 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-
-def _refuse_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number, not a yes or no")  # noqa: TRY004 - pydantic reads ValueError
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_refuse_bool)]
-Seconds = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A group of keys; unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+from polyroute.settings.choosing import (
+    BalanceSettings,
+    ComplexitySettings,
+    CurrencySettings,
+    ModelSettings,
+    Rate,
+)
+from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
+from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
 
 
 class ServerSettings(Section):
@@ -126,7 +120,7 @@ class BreakerSettings(Section):
 
     failures: Whole = Field(default=3, ge=1)
     """Failures in a row that open the breaker."""
-    failure_rate: Annotated[float, BeforeValidator(_refuse_bool)] = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
+    failure_rate: Annotated[float, BeforeValidator(refuse_bool)] = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
     """Share of failures within the window that opens it."""
     minimum: Whole = Field(default=20, ge=1)
     """Requests within the window before the share counts."""
@@ -134,20 +128,6 @@ class BreakerSettings(Section):
     """Seconds that are looked back."""
     cooldown: Seconds = 60.0
     """Seconds before a provider is tried again."""
-
-
-class BenchSettings(Section):
-    """For how long a refused credential is not used, in seconds; doubled each time in a row, up to `longest`. What the
-    provider itself says of it comes before."""
-
-    rejected: Seconds = 300.0
-    """The provider does not accept it."""
-    quota: Seconds = 900.0
-    """Its account has nothing left."""
-    rate_limited: Seconds = 15.0
-    """Its rate limit is reached; only where a provider has several credentials."""
-    longest: Seconds = 3600.0
-    """The longest that doubling leads to."""
 
 
 class DefaultSettings(Section):
@@ -160,38 +140,6 @@ class DefaultSettings(Section):
     timeouts: TimeoutSettings = TimeoutSettings()
     breaker: BreakerSettings = BreakerSettings()
     bench: BenchSettings = BenchSettings()
-
-
-class LimitSettings(Section):
-    """What may be used."""
-
-    requests_per_minute: Whole | None = Field(default=None, ge=1)
-    """Requests a minute."""
-    tokens_per_minute: Whole | None = Field(default=None, ge=1)
-    """Tokens a minute, of prompts and answers together."""
-    concurrency: Whole | None = Field(default=None, ge=1)
-    """Requests at once."""
-
-
-class ProviderLimitSettings(LimitSettings):
-    """What a provider may be asked for. Where other targets are left a request goes on to them; else it waits its turn."""
-
-    queue: Whole = Field(default=100, ge=0)
-    """Requests that may wait for their turn; 0 refuses at once."""
-    queue_seconds: Annotated[float, BeforeValidator(_refuse_bool)] = Field(default=10.0, ge=0, allow_inf_nan=False)
-    """Seconds that one waits at most."""
-
-
-class CredentialSettings(Section):
-    """A credential of which more is said than its secret."""
-
-    key: SecretStr
-    """The secret."""
-    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,40}$")
-    """What it is called in the ledger and in health, instead of its number."""
-    weight: Annotated[float, BeforeValidator(_refuse_bool)] = Field(default=1.0, ge=0, le=1000, allow_inf_nan=False)
-    """Its share of the requests; 0 is a last resort."""
-    limits: LimitSettings | None = None
 
 
 class QuirkSettings(Section):
@@ -241,6 +189,12 @@ class ProviderSettings(Section):
     """Headers to add to each request."""
     capabilities: list[str] | None = None
     """What its models can do at most."""
+    tags: list[str] = []
+    """Region and data policy, in words of one's own (`eu`, `no-training`), for routes and callers that require them."""
+    mark_up: Rate = 1.0
+    """What it charges on top of the price table, as a factor for comparing prices: 1.05 for five per cent."""
+    model_facts: dict[str, ModelSettings] = {}
+    """What is known of single models, by id."""
     timeouts: TimeoutChanges | None = None
     quirks: dict[str, QuirkSettings] = {}
     """Deviations by dialect, in place of the built-in row's."""
@@ -296,10 +250,32 @@ class RouteSettings(Section):
     else chat."""
     policy: str | None = None
     """How its targets are ordered; `defaults.policy` unless said otherwise."""
-    targets: list[str] = Field(min_length=1)
-    """`provider/model`, or a provider for its default model, in the order in which they are tried."""
+    targets: list[str] | None = Field(default=None, min_length=1)
+    """`provider/model`, or a provider for its default model, in the order in which they are tried; required unless
+    `complexity` names both kinds of targets."""
     fallbacks: list[str] = []
     """Routes, targets or model ids that are tried after the targets."""
+    on_context_too_long: list[str] = []
+    """Routes, targets or model ids that are tried, and no others, when a target says that the prompt is too long for it;
+    without any, those of the route that are not known to be as short."""
+    on_content_filtered: list[str] = []
+    """Routes, targets or model ids that are tried, and no others, when a provider's content filter refuses the request;
+    without any, the refusal stands."""
+    kinds: list[str] = []
+    """The only kinds of provider that it uses, the one to try first in front: direct, gateway, local."""
+    same_model: Literal["listed", "direct", "price", "latency"] = "listed"
+    """How targets that serve one and the same model are ordered among themselves: as the policy has it, makers before
+    resellers, by expected price with `mark_up`, or by observed speed."""
+    weights: dict[str, Number] = {}
+    """Weight of each target for `weighted` and `least_busy`; 1 unless said otherwise, 0 is a last resort."""
+    balance: BalanceSettings = BalanceSettings()
+    exploration: Annotated[float, BeforeValidator(refuse_bool)] = Field(default=0.05, ge=0, le=1, allow_inf_nan=False)
+    """Share of requests that `fastest` sends to the target that it knows least of."""
+    low_budget: str | None = None
+    """Amount with its currency (`500 VND`); a request whose `budget` is below it goes to the cheapest that can serve it."""
+    require: list[str] = []
+    """Tags and capabilities that each of its targets must have."""
+    complexity: ComplexitySettings | None = None
     retries: Whole | None = Field(default=None, ge=0, le=10)
     """Further tries of the same target; `defaults.retries` unless said otherwise."""
     timeouts: TimeoutChanges | None = None
@@ -327,4 +303,6 @@ class Values(Section):
     """Providers by name. Built-in ones with a credential in the environment are on without being listed."""
     routes: dict[str, RouteSettings] = {}
     """Routes by name."""
+    currencies: dict[str, CurrencySettings] = {}
+    """Currencies by their codes (`VND`), besides USD."""
     sandbox: SandboxSettings = SandboxSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -20,6 +21,7 @@ _WORDS = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    date: "date",
     SecretStr: "secret text",
 }
 

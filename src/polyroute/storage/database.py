@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from polyroute.storage.rows import ATTEMPT_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
+from polyroute.storage.rows import ATTEMPT_COLUMNS, DECISION_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
 from polyroute.storage.totals import TOTALS_KEY, TOTALS_SUMS
 from polyroute.storage.values import timestamp_text, timestamp_value
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0003"
+SCHEMA_HEAD = "0004"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -31,6 +31,7 @@ _USED_COLUMNS = {
     "attempts": ATTEMPT_COLUMNS,
     "attempt_totals": TOTALS_KEY + TOTALS_SUMS,
     "ai_models": MODEL_COLUMNS,
+    "decisions": DECISION_COLUMNS,
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),
     "responses": ("id", "key_id", "expires_at", "response", "items"),

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from polyroute.ports import Shared
 from polyroute.storage.locks import exclusive, try_lock
+from polyroute.types.exchange import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _MOST_WORKERS = 1024
 
 
 class StateFolder:
-    """Implements `ports.StateExchange`."""
+    """Implements `types.exchange.StateExchange`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -20,8 +20,11 @@ from polyroute.types.records import AttemptRecord, RequestRecord
 if TYPE_CHECKING:
     from polyroute.storage.database import Driver
 
-REQUEST_COLUMNS = tuple(field.name for field in msgspec.structs.fields(RequestRecord) if field.name != "attempts")
-"""The columns of `requests`: the record's fields, in their order."""
+_FIELDS = tuple(field.name for field in msgspec.structs.fields(RequestRecord))
+_ELSEWHERE = frozenset({"attempts", "shared_decision"})
+
+REQUEST_COLUMNS = tuple(name for name in _FIELDS if name not in _ELSEWHERE)
+"""The columns of `requests`: the record's fields, in their order, without those that have tables of their own."""
 
 ATTEMPT_COLUMNS = (
     "request_id",
@@ -33,6 +36,9 @@ ATTEMPT_COLUMNS = (
 
 MODEL_COLUMNS = ("id", "name", "provider", "operation")
 """The columns of `ai_models` that the writer fills."""
+
+DECISION_COLUMNS = ("id", "decision")
+"""The columns of `decisions`."""
 
 KEY_COLUMNS = (
     "id",
@@ -58,6 +64,7 @@ _SIZES = (BLOCK, 8, 1)
 _MOST_SHAPES = 24
 """Sets of columns that have statements of their own; what comes after is written with all columns."""
 
+_REST = sorted(map(_FIELDS.index, _ELSEWHERE), reverse=True)
 _CREATED_AT = REQUEST_COLUMNS.index("created_at")
 _COST = REQUEST_COLUMNS.index("cost_usd")
 _JSON_COLUMNS = tuple(REQUEST_COLUMNS.index(name) for name in ("drops", "dropped_parameters", "tags"))
@@ -74,7 +81,8 @@ Columns = list[Sequence[Any]]
 def request_columns(records: Sequence[RequestRecord], timestamp: Callable[[float], Any]) -> Columns:
     """The values of REQUEST_COLUMNS for some requests, at least one. An empty list or mapping is NULL."""
     columns: Columns = list(zip(*map(_values, records), strict=True))
-    del columns[-1]  # the attempts
+    for index in _REST:
+        del columns[index]
     columns[_CREATED_AT] = [timestamp(moment) for moment in columns[_CREATED_AT]]
     columns[_COST] = _money(columns[_COST])
     for index in _JSON_COLUMNS:
@@ -106,6 +114,15 @@ def cost_of(record: RequestRecord, attempt: AttemptRecord) -> Decimal | None:
 
 def _money(amounts: Sequence[Decimal | None]) -> Sequence[str | None]:
     return [None if amount is None else money_text(amount) for amount in amounts]
+
+
+def decision_rows(records: Sequence[RequestRecord]) -> list[tuple[str, str]]:
+    """The decisions that some requests bring along for themselves and others."""
+    return [
+        (record.decision, record.shared_decision)
+        for record in records
+        if record.shared_decision is not None and record.decision is not None
+    ]
 
 
 def model_row(record: RequestRecord) -> tuple[str, str, str, str] | None:

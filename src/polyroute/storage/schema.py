@@ -134,8 +134,17 @@ requests = sa.Table(
     sa.Column("tags", sa.JSON, doc="{name: value}"),
     sa.Column("input_text", sa.Text),
     sa.Column("output_text", sa.Text),
+    sa.Column("decision", sa.Text, doc="its JSON, or the id of one in `decisions`"),
     # Each index costs every request; figures by provider come from attempt_totals instead.
     sa.Index(None, "created_at"),
+)
+
+# Decisions that many requests share: `requests.decision` names them.
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, doc="digest of the decision"),
+    sa.Column("decision", sa.Text, nullable=False),
 )
 
 attempts = sa.Table(

@@ -12,11 +12,13 @@ from polyroute.storage.frames import MAGIC, encode_frame
 from polyroute.storage.rows import (
     ATTEMPT_COLUMNS,
     BLOCK,
+    DECISION_COLUMNS,
     MODEL_COLUMNS,
     REQUEST_COLUMNS,
     Inserts,
     attempt_columns,
     clean,
+    decision_rows,
     model_row,
     request_columns,
 )
@@ -41,6 +43,7 @@ class RowWriter:
         self._requests = Inserts(self._driver, "requests", REQUEST_COLUMNS)
         self._attempts = Inserts(self._driver, "attempts", ATTEMPT_COLUMNS)
         self._models = Inserts(self._driver, "ai_models", MODEL_COLUMNS)
+        self._decisions = Inserts(self._driver, "decisions", DECISION_COLUMNS)
         self._upsert = self._driver.sql(UPSERT)
         self._known_models: set[str] = set()
 
@@ -89,6 +92,8 @@ class RowWriter:
                     continue
                 added += new
                 self._attempts.run(attempt_columns(chunk, timestamp))
+                if decisions := decision_rows(chunk):
+                    self._decisions.run(list(zip(*decisions, strict=True)))
                 totals.add(chunk)
                 new_models |= self._add_models(chunk)
             for row in totals.rows():

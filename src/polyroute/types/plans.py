@@ -44,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The ordered targets of one request and the dropped ones. `route` is the name that the caller used.
 
     `probe`: every breaker is open, and the one target is tried nevertheless. `scores` are the policy's, in the order of
-    `targets` (lower is better); a fallback, or a target that the policy knows nothing of, has None.
+    `targets` (lower is better); a fallback, or a target that the policy knows nothing of, has None. `notes` say what else
+    decided. `settled`: it is made of the request's shape alone, and holds for every request of that shape.
     """
 
     route: str
@@ -54,3 +55,5 @@ class Plan(msgspec.Struct, frozen=True):
     drops: tuple[Drop, ...] = ()
     probe: bool = False
     scores: tuple[float | None, ...] = ()
+    notes: tuple[str, ...] = ()
+    settled: bool = False

@@ -80,6 +80,10 @@ class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults
     input_text: str | None = None
     output_text: str | None = None
     attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
+    decision: str | None = None
+    """The decision behind the plan: its JSON, or the id of one in the table `decisions`."""
+    shared_decision: str | None = None
+    """The JSON of the decision that `decision` names, with the first request of a process that names it."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import pytest
 from fastapi import Request
 
 from polyroute.admin.app import build_admin
+from polyroute.admin.explanations import Explanations
 from polyroute.catalog.model import Catalog, Defaults, Provider
 from polyroute.ports import ProviderStats
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -62,13 +63,20 @@ class Reader:
         return self.rows
 
 
+class NoDecisions:
+    """A ledger without requests."""
+
+    def decision(self, request_id: str) -> None:
+        return None
+
+
 def allow(_request: Request) -> None:
     return None
 
 
 def get(path: str, *rows: ProviderStats, known: Catalog = CATALOG, authorise: Any = allow) -> tuple[int, Any]:
     """One GET through the ASGI application."""
-    admin = build_admin(Reader(*rows), lambda: known, authorise)
+    admin = build_admin(Reader(*rows), lambda: known, authorise, Explanations(NoDecisions(), lambda _: None))
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -208,5 +216,6 @@ def test_the_interface_is_described() -> None:
         "/api/providers/stats/{category}",
         "/api/providers/cost/{category}",
         "/api/providers/recommended/{category}",
+        "/admin/api/requests/{request_id}/explain",
     }
     assert get("/api/docs")[0] == 200

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from polyroute.routing.complexity import ComplexityRules, classify, facts_of_fields, facts_of_request
+from polyroute.catalog.model import ComplexityRules
+from polyroute.routing.complexity import classify, facts_of_fields, facts_of_request
 from polyroute.routing.requirements import requirements_of_fields
 from polyroute.types.chat import ChatRequest, Message, TextPart
 from polyroute.types.operations import Dialect

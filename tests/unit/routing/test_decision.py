@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyroute.routing.breakers import Breakers
+from polyroute.routing.candidates import Candidate, Facts, PlanRequest, RouteRules
 from polyroute.routing.decision import decode_decision, encode_decision, record, recorded_plan, replay
 from polyroute.routing.observations import Observations
-from polyroute.routing.plan import Candidate, Facts, PlanRequest, RoutePlanner, RouteRules
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import POLICIES, Terms
 from polyroute.types.errors import ErrorKind, Failure
 from polyroute.types.operations import Capability, Dialect, Operation

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from polyroute.routing.breaker import Breaker, BreakerSettings
 from polyroute.routing.breakers import Breakers, breaker_key
-from polyroute.routing.plan import Candidate, Facts, PlanRequest, RoutePlanner, RouteRules, plan
+from polyroute.routing.candidates import Candidate, Facts, PlanRequest, RouteRules
+from polyroute.routing.plan import RoutePlanner, plan
 from polyroute.routing.planners import refusal
 from polyroute.routing.policies import POLICIES, TargetFacts, Terms
 from polyroute.types.errors import ErrorKind, Failure, PolyrouteError

@@ -9,10 +9,10 @@ import pytest
 
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
-from polyroute.catalog.model import Catalog
+from polyroute.catalog.model import Catalog, ModelFacts
 from polyroute.catalog.rows import load_rows
-from polyroute.routing.plan import Facts, PlanRequest, RouteRules
-from polyroute.routing.planners import ModelFacts, refusal, route_planner
+from polyroute.routing.candidates import Facts, PlanRequest, RouteRules
+from polyroute.routing.planners import refusal, route_planner
 from polyroute.types.errors import ErrorKind
 from polyroute.types.operations import Capability, Dialect, ProviderKind
 from polyroute.types.plans import Drop, Plan, Target

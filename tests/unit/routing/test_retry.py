@@ -72,7 +72,7 @@ def test_restrictions_on_the_next_target_are_told() -> None:
 
 
 def test_filtered_content_falls_over_only_where_the_route_says_so() -> None:
-    assert step(ErrorKind.CONTENT_FILTERED, policy=RetryPolicy(filtered_falls_over=True)) == NextTarget("any")
+    assert step(ErrorKind.CONTENT_FILTERED, policy=RetryPolicy(filtered_falls_over=True)) == NextTarget("other_filter")
 
 
 def test_a_rejected_credential_and_an_exhausted_limit_go_to_the_next_credential_first() -> None:

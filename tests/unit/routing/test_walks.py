@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from polyroute.routing.breakers import Breakers
-from polyroute.routing.plan import Candidate, Facts, PlanRequest, RoutePlanner, RouteRules
+from polyroute.routing.candidates import Candidate, Facts, PlanRequest, RouteRules
+from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import Terms
 from polyroute.routing.retry import RetryBudget, RetryPolicy, SameTarget, Stop, Tried, next_step
 from polyroute.types.errors import ERROR_TABLE, ErrorKind, Failure

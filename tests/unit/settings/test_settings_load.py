@@ -136,7 +136,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
         ("a: &a [*a]\n", "polyroute.yaml:1: is not YAML: a[0] contains itself"),
         ("server: 7\n", "polyroute.yaml:1: server: wrong value, given 7 (expected a mapping)"),
         ("providers: [openai]\n", "polyroute.yaml:1: providers: wrong value, given a list (expected a mapping)"),
-        ("routes: {text: {}}\n", "polyroute.yaml:1: routes.text.targets: is required and missing (expected a value)"),
+        ("routes: {text: {}}\n", "polyroute.yaml:1: routes.text.targets: a route needs at least one target"),
         ("\x00", "polyroute.yaml: is not YAML"),
     ],
 )
