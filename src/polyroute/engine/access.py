@@ -42,7 +42,8 @@ class Load:
 class ProviderAccess:
     """The credentials, limits and load of one provider in this process; what it knows survives a reload.
 
-    `plain` says that there is nothing to decide, and that the one credential (or none) is simply used.
+    `plain` says that there is nothing to decide: the one credential (or none) is simply used, with the ticket `open`, which
+    need not be given back and from which nothing is learned.
     """
 
     __slots__ = ("_waiting", "limiter", "limits", "load", "open", "pool")
@@ -162,9 +163,6 @@ class ProviderAccess:
 
     def leave(self, ticket: Ticket, attempt: AttemptRecord, now: float) -> None:
         """An attempt ended: its places are free, and its true tokens replace the estimate where they are known."""
-        self.load.active -= 1
-        if ticket is self.open:
-            return
         actual = None
         if attempt.input_tokens is not None or attempt.output_tokens is not None:
             actual = (attempt.input_tokens or 0) + (attempt.output_tokens or 0)
@@ -183,13 +181,8 @@ class ProviderAccess:
 
     def succeed(self, ticket: Ticket, model: str, now: float, started: float) -> None:
         """The attempt that was `started` then was answered."""
-        if not self.pool.eased and ticket.credential is not None:
+        if ticket.credential is not None:
             self.pool.succeed(ticket.credential.label, model, now, started)
-
-    @property
-    def learns(self) -> bool:
-        """Whether it matters what answers say of rate limits."""
-        return self.limiter is not None or not self.pool.eased
 
     def learn(self, ticket: Ticket, model: str, quota: Quota, now: float) -> None:
         """What an answer's headers say is left."""

@@ -115,7 +115,8 @@ class Execution:
             else:
                 now = loop.time()
                 breakers.succeed(target, operation, now, started)
-                access.succeed(ticket, target.model, now, started)
+                if ticket is not access.open:
+                    access.succeed(ticket, target.model, now, started)
                 return answer
             now = loop.time()
             self._settlement.fail(failure)
@@ -196,7 +197,7 @@ class Execution:
             else send(self._transport, lane.request, timeouts, self._deadline)
         )
         try:
-            if provider.access.learns and (quota := adapter.quota(response.headers)) is not None:
+            if ticket is not provider.access.open and (quota := adapter.quota(response.headers)) is not None:
                 provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))

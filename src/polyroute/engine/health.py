@@ -15,14 +15,29 @@ from polyroute.types.errors import ERROR_TABLE, ErrorKind
 from polyroute.types.health import AttemptTotals, LastError, Totals
 from polyroute.types.records import AttemptRecord, RequestRecord
 
-_BLOCK = 128
-"""Requests that are counted at once: a fraction of a millisecond."""
+_BLOCK = 512
+"""Requests that are counted at once: about half a millisecond."""
 _MOST_KEYS = 4096
 
 _MEANING = {
     kind.value: FAILED if rule.counts or kind in (ErrorKind.CREDENTIAL_REJECTED, ErrorKind.QUOTA_EXHAUSTED) else OTHER
     for kind, rule in ERROR_TABLE.items()
 }
+
+
+_QUICK_MS = 1024
+_QUICK = [bucket_of(quarter / 4 + 0.125) for quarter in range(_QUICK_MS * 4)]
+"""Buckets by quarters of a millisecond: the logarithm of nearly every latency."""
+
+
+class _Sums:
+    """What attempts that ended alike add up to."""
+
+    __slots__ = ("cost", "count", "given", "milliseconds", "taken")
+
+    def __init__(self) -> None:
+        self.count = self.taken = self.given = 0
+        self.milliseconds = self.cost = 0.0
 
 
 class HealthRecorder:
@@ -46,33 +61,40 @@ class HealthRecorder:
         """Count what has come since the last time."""
         fresh, self._fresh = self._fresh, []
         now = time.time()
-        ends: dict[tuple[str, str, str, int, int | None], list[float]] = {}
-        totals = self.totals
+        requests: dict[tuple[str, str], int] = {}
+        ends: dict[tuple[str, str, str, int, int | None], _Sums] = {}
         for entry in fresh:
-            operation = entry.operation
-            key = f"{operation}\t{entry.status}"
-            totals.requests[key] = totals.requests.get(key, 0) + 1
+            settled = (entry.operation, entry.status)
+            requests[settled] = requests.get(settled, 0) + 1
             for attempt in entry.attempts:
                 served = attempt.outcome == "served"
                 kind = "" if served else (attempt.error_kind or attempt.outcome)
-                latency = bucket_of(attempt.duration_ms)
+                took = attempt.duration_ms
+                latency = _QUICK[int(took * 4)] if 0.0 <= took < _QUICK_MS else bucket_of(took)
                 ttft = _ttft(entry, attempt) if served and entry.stream else None
-                found = ends.setdefault((attempt.provider, operation, kind, latency, ttft), [0, 0.0, 0, 0, 0.0])
-                found[0] += 1
-                found[1] += attempt.duration_ms
+                end = (attempt.provider, entry.operation, kind, latency, ttft)
+                sums = ends.get(end)
+                if sums is None:
+                    sums = ends[end] = _Sums()
+                sums.count += 1
+                sums.milliseconds += took
                 if served:
-                    found[2] += attempt.input_tokens or 0
-                    found[3] += attempt.output_tokens or 0
+                    sums.taken += attempt.input_tokens or 0
+                    sums.given += attempt.output_tokens or 0
                     if entry.cost_usd is not None:
-                        found[4] += float(entry.cost_usd)
+                        sums.cost += float(entry.cost_usd)
                 elif _MEANING.get(kind) == FAILED:
                     self._note_error(attempt, kind)
-        for (provider, operation, kind, latency, ttft), (count, ms, taken, given, cost) in ends.items():
-            self._add(now, provider, operation, kind, latency, ttft, int(count), ms / 1000.0)
+        totals = self.totals
+        for (operation, status), count in requests.items():
+            key = f"{operation}\t{status}"
+            totals.requests[key] = totals.requests.get(key, 0) + count
+        for (provider, operation, kind, latency, ttft), sums in ends.items():
+            self._add(now, provider, operation, kind, latency, ttft, sums.count, sums.milliseconds / 1000.0)
             key = f"{provider}\t{operation}"
-            totals.tokens_in[key] = totals.tokens_in.get(key, 0) + int(taken)
-            totals.tokens_out[key] = totals.tokens_out.get(key, 0) + int(given)
-            totals.cost_usd[key] = totals.cost_usd.get(key, 0.0) + cost
+            totals.tokens_in[key] = totals.tokens_in.get(key, 0) + sums.taken
+            totals.tokens_out[key] = totals.tokens_out.get(key, 0) + sums.given
+            totals.cost_usd[key] = totals.cost_usd.get(key, 0.0) + sums.cost
 
     def _add(
         self, now: float, provider: str, operation: str, kind: str, latency: int, ttft: int | None, count: int,

@@ -127,8 +127,11 @@ class Settlement:
         return attempt
 
     def _give_back(self) -> None:
-        access, ticket, self._access, self._ticket = self._access, self._ticket, None, None
-        if access is not None and ticket is not None:
+        access, ticket, self._access = self._access, self._ticket, None
+        if access is None:
+            return
+        access.load.active -= 1
+        if ticket is not None and ticket is not access.open:
             access.leave(ticket, self._record.attempts[-1], time.monotonic())
 
     def first_token(self) -> None:

@@ -31,6 +31,9 @@ _SLACK = 0.05
 """Seconds that the clocks of two processes may be apart: a state is later only when it is so by more."""
 
 
+_FIRST = 0.001
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """What one worker says. Times are seconds since the epoch; `benches` and `load` (active, queued) are by provider."""
 
@@ -276,11 +279,12 @@ def _read(data: bytes) -> Facts | None:
 
 
 def _shifted(snapshot: BreakerSnapshot, offset: float) -> BreakerSnapshot:
-    """With its times on another clock; 0 means never on both."""
+    """With its times on another clock; 0 means never on both. The event loop's clock begins with the machine: what changed
+    before that changed at its beginning."""
     return msgspec.structs.replace(
         snapshot,
         until=snapshot.until + offset if snapshot.until else 0.0,
-        changed_at=snapshot.changed_at + offset if snapshot.changed_at else 0.0,
+        changed_at=max(snapshot.changed_at + offset, _FIRST) if snapshot.changed_at else 0.0,
     )
 
 
