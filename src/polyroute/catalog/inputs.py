@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from polyroute.catalog.model import CredentialTerms, Persona, SameModel
+from polyroute.catalog.model import CredentialTerms, Persona, RescueMode, SameModel
 from polyroute.types.limits import Limits, ProviderLimits
 
 
@@ -82,6 +82,13 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
         return f"ProviderEntry(adapter={self.adapter!r}, base_url={self.base_url!r}, enabled={self.enabled!r})"
 
 
+class HedgeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Hedging of a route; `after` is "p95" or seconds."""
+
+    after: Literal["p95"] | float = "p95"
+    share: float = 0.05
+
+
 class ComplexityEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A route's `complexity`; a threshold of 0 is never reached."""
 
@@ -108,6 +115,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     retries: int | None = None
     persona: Persona | None = None
     limits: Limits | None = None
+    rescue: RescueMode | None = None
+    hedge: HedgeEntry | None = None
     on_context_too_long: tuple[str, ...] = ()
     on_content_filtered: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -16,6 +16,11 @@ from polyroute.types.plans import Drop, Target
 from polyroute.types.usage import Price
 
 Policy = Literal["priority", "weighted", "cheapest", "fastest", "balanced", "least_busy", "free_first"]
+
+RescueMode = Literal["continue", "restart", "error"]
+"""What becomes of a stream that breaks after the caller has begun to read it: it goes on at the next target from what was
+sent, is asked for anew there, or ends with an error."""
+RESCUE_MODES: tuple[RescueMode, ...] = get_args(RescueMode)
 
 
 SameModel = Literal["listed", "direct", "price", "latency"]
@@ -157,6 +162,14 @@ class Persona(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_effort: str | None = None
 
 
+class Hedge(msgspec.Struct, frozen=True, kw_only=True):
+    """When a whole answer is asked of a second target as well: `after` so many seconds (None: the first target's 95th
+    percentile), for at most this `share` of the route's requests."""
+
+    after: float | None = None
+    share: float = 0.05
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A name that callers use. `targets` are ordered as configured; `fallbacks` are tried after them, in order.
     `built_in` routes span every provider that serves the operation. `drops` are targets that were configured and cannot be
@@ -176,6 +189,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     drops: tuple[Drop, ...] = ()
     persona: Persona | None = None
     limits: Limits | None = None
+    rescue: RescueMode = "continue"
+    hedge: Hedge | None = None
     longer_context: tuple[Target, ...] = ()
     other_filter: tuple[Target, ...] = ()
     kinds: tuple[ProviderKind, ...] = ()

@@ -46,6 +46,8 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 Drills = Mapping[str, Drill]
 """By provider; empty when nothing is rehearsed, which is the usual case."""
 
+NO_DRILLS: Drills = {}
+
 
 def parse_fault(text: str) -> tuple[FaultName, int]:
     """`503`, `timeout`, `reset` or `slow` → the fault and its status. Raises ValueError with what is right."""

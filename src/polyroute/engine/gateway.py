@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from polyroute.catalog.model import RESCUE_MODES, RescueMode
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
@@ -75,7 +76,8 @@ class Gateway:
             execution = Execution(
                 conversation, planned, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
-                render_error=lambda error: render_stream_error(call, error), drills=self.drills,
+                render_error=lambda error: render_stream_error(call, error),
+                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills,
             )  # fmt: skip
             answer = _explained(await execution.run(), call, planned)
         except PolyrouteError as error:
@@ -87,7 +89,7 @@ class Gateway:
             settlement.refused(error)
             raise
         except asyncio.CancelledError:
-            settlement.broken_off(None, None, simulated=False)
+            settlement.broken_off(None, None, None, simulated=False)
             raise
         except BaseException:
             settlement.refused(PolyrouteError(ErrorKind.INTERNAL, "A fault of Polyroute's own; see its log."))
@@ -131,6 +133,19 @@ def _patience(timeouts: Timeouts, call: Call) -> Timeouts:
             ErrorKind.INVALID_REQUEST, "'polyroute.timeout' must be between 0 and 86400 seconds.", param="polyroute"
         )
     return msgspec.structs.replace(timeouts, total=min(wish, timeouts.total))
+
+
+def rescue_mode(usual: RescueMode, call: Call) -> RescueMode:
+    """What becomes of a stream that breaks: the caller's wish, else the route's. Raises PolyrouteError(invalid_request)."""
+    wish = call.options.rescue
+    if wish is None:
+        return usual
+    for mode in RESCUE_MODES:
+        if wish == mode:
+            return mode
+    raise PolyrouteError(
+        ErrorKind.INVALID_REQUEST, f"'polyroute.rescue' must be one of {', '.join(RESCUE_MODES)}.", param="polyroute"
+    )
 
 
 def _explained(answer: Answer, call: Call, planned: Planned) -> Answer:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Level, Persona, Provider, Split
+from polyroute.catalog.model import Catalog, Level, Persona, Provider, RescueMode, Split
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.engine.access import ProviderAccess
+from polyroute.engine.hedging import Hedging
 from polyroute.ports import Adapter, Credential, PriceBook, Timeouts
 from polyroute.routing.plan import OBSERVED, RoutePlanner
 from polyroute.routing.planners import chain_planner, route_planner
@@ -49,6 +50,8 @@ class Choice(msgspec.Struct, frozen=True):
     model_id: str
     persona: Persona | None
     limits: Limits | None
+    rescue: RescueMode
+    hedging: Hedging | None
 
 
 class SnapshotPrices:
@@ -163,4 +166,6 @@ class Runtime:
             model_id=label_id(operation, model),
             persona=route.persona,
             limits=route.limits,
+            rescue=route.rescue,
+            hedging=None if route.hedge is None else Hedging(route.hedge),
         )

@@ -242,6 +242,16 @@ class PersonaSettings(Section):
     """Default reasoning effort: none, minimal, low, medium, high, xhigh or max."""
 
 
+class HedgeSettings(Section):
+    """When a whole (not streamed) answer is asked of the next target as well: the first good answer wins, the other request
+    is cancelled, and both are in the ledger."""
+
+    after: Literal["p95"] | Seconds = "p95"
+    """Seconds to wait for the first target, or `p95`: the 95th percentile of its last answers, once there are 20."""
+    share: Annotated[float, BeforeValidator(refuse_bool)] = Field(default=0.05, gt=0, le=1, allow_inf_nan=False)
+    """Share of the route's requests that may be sent twice."""
+
+
 class RouteSettings(Section):
     """A name that callers use."""
 
@@ -280,6 +290,10 @@ class RouteSettings(Section):
     """Further tries of the same target; `defaults.retries` unless said otherwise."""
     timeouts: TimeoutChanges | None = None
     limits: LimitSettings | None = None
+    rescue: Literal["continue", "restart", "error"] | None = None
+    """What becomes of a stream that breaks after the caller has begun to read it: `continue` goes on at the next target from
+    what was sent (the default), `restart` asks that target anew, `error` ends the stream with an error."""
+    hedge: HedgeSettings | None = None
     persona: PersonaSettings | None = None
 
 
