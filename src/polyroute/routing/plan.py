@@ -23,12 +23,11 @@ from polyroute.routing.filters import (
     within_context,
 )
 from polyroute.routing.policies import NO_FACTS, PolicyInputs, check_policy, order_by, priority
-from polyroute.types.operations import Capability, Dialect
+from polyroute.types.operations import Capability
 from polyroute.types.plans import Drop, Plan, Target
 
 _MOST_SHAPES = 256
 """Callers choose capabilities and requirements, so what is kept by shape of request has an end."""
-_NOTHING: frozenset[object] = frozenset()
 _IN_CONTENT = frozenset({Capability.VISION, Capability.AUDIO_INPUT, Capability.FILES, Capability.STREAMING})
 _TYPICAL_OUTPUT = 500
 """Tokens of an answer whose request sets no limit; only relative costs and times depend on it."""
@@ -154,12 +153,6 @@ class RoutePlanner:
             if rules.same_model in ("listed", "direct") or not view.groups:
                 return self._settle(view, request)
         return self._weigh(view, policy, fits, request, facts, notes)
-
-    def settled(self, dialect: Dialect) -> Plan | None:
-        """The plan of a request that asks for nothing in particular while no breaker restricts anything; None when requests
-        are weighed one by one, or no such request has been planned yet."""
-        view = self._views.get((dialect, _NOTHING, _NOTHING, None))
-        return view.plan if view is not None and self.rules.policy == "priority" else None
 
     # ------------------------------------------------------------ once for each shape of request
 
