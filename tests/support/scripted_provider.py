@@ -32,6 +32,10 @@ class ScriptedProvider:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
+    def play(self, *scripts: Script) -> None:
+        """Answer with these from now on."""
+        self._scripts = list(scripts)
+
     @property
     def url(self) -> str:
         """A base URL without a path."""

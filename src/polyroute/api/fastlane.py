@@ -49,6 +49,11 @@ _FILE_FIELD = {
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
 }
 
+_GEMINI, _OPENAI_RESPONSES = (
+    Dialect.GEMINI,
+    Dialect.OPENAI_RESPONSES,
+)  # looking a member up costs more than comparing it
+
 _LEAN_PATHS = {path.encode(): (path, dialect) for path, dialect in INFERENCE.items() if dialect not in MULTIPART}
 """Raw paths whose requests are always JSON, so that they need no ASGI: see `lifecycle.Connection`."""
 
@@ -77,7 +82,7 @@ class FastLane:
         if dialect is None:
             asked = gemini_call(scope["method"], path)
             if asked is not None and asked[1] != "countTokens":
-                dialect = Dialect.GEMINI
+                dialect = _GEMINI
         if dialect is None:
             await self._small(scope, receive, send)
         elif scope["method"] == "POST":
@@ -149,7 +154,7 @@ class FastLane:
     async def _json_call(self, exchange: Exchange, dialect: Dialect, request_id: str, key: KeyRecord | None) -> Call:
         model: str | None = None
         stream: bool | None = None
-        if dialect is Dialect.GEMINI:
+        if dialect is _GEMINI:
             model, method = gemini_call("POST", exchange.path) or ("", "")
             if method not in ("generateContent", "streamGenerateContent"):
                 raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
@@ -167,7 +172,7 @@ class FastLane:
     async def _answer(self, conversation: Conversation, exchange: Exchange) -> None:
         call = conversation.call
         array = _wants_array(exchange, call)
-        kept = Continuation(self._responses, call) if call.dialect is Dialect.OPENAI_RESPONSES else None
+        kept = Continuation(self._responses, call) if call.dialect is _OPENAI_RESPONSES else None
         if kept is not None:
             await kept.resume()
         answer = await self._gateway.answer(conversation)
@@ -198,7 +203,7 @@ class FastLane:
 
 def _wants_array(exchange: Exchange, call: Call) -> bool:
     """Gemini callers get a JSON array unless they ask for events."""
-    return call.dialect is Dialect.GEMINI and call.stream and b"alt=sse" not in exchange.query
+    return call.dialect is _GEMINI and call.stream and b"alt=sse" not in exchange.query
 
 
 def _as_array(headers: Headers, body: bytes) -> bytes:

@@ -87,12 +87,15 @@ class LeanExchange:
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer in one write."""
         head = self._start(status, headers, b"content-length: %d\r\n" % len(body))
-        if await self._gone():
-            return
+        connection = self._connection
+        if connection.flow.write_paused or self.disconnected:
+            await self._drain()
+            if self.disconnected:
+                return
         if len(body) <= _JOINED:
-            self._connection.transport.write(head + body)
+            connection.transport.write(head + body)
         else:
-            self._connection.transport.writelines((head, body))
+            connection.transport.writelines((head, body))
         self._complete()
 
     async def begin(self, status: int, headers: Headers) -> None:
@@ -101,14 +104,22 @@ class LeanExchange:
 
     async def send(self, data: bytes) -> None:
         """A chunk."""
-        if data and not await self._gone():
-            self._connection.transport.write(b"%b%x\r\n%b\r\n" % (self._held, len(data), data))
-            self._held = b""
+        if not data:
+            return
+        connection = self._connection
+        if connection.flow.write_paused or self.disconnected:
+            await self._drain()
+            if self.disconnected:
+                return
+        connection.transport.write(b"%b%x\r\n%b\r\n" % (self._held, len(data), data))
+        self._held = b""
 
     async def finish(self, data: bytes) -> None:
         """The last chunk and the end."""
-        if await self._gone():
-            return
+        if self._connection.flow.write_paused or self.disconnected:
+            await self._drain()
+            if self.disconnected:
+                return
         chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self._connection.transport.write(b"%b%b0\r\n\r\n" % (self._held, chunk))
         self._held = b""
@@ -123,24 +134,21 @@ class LeanExchange:
             self.keep_alive = False
             headers = [field for field in headers if field != _CLOSE]
         default, lines = self._connection.default_headers()
-        head = b"".join(
-            [
-                STATUS_LINE[status], default, *[b"%b: %b\r\n" % field for field in headers], framing,
-                b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
-            ]
-        )  # fmt: skip
+        parts = [STATUS_LINE[status], default]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (framing, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        head = b"".join(parts)
         lines += len(headers) + (3 if self.keep_alive else 4)
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise ValueError("a header of the answer contains a line break or NUL")
         self._begun = True
         return head
 
-    async def _gone(self) -> bool:
-        """Wait until more can be written; whether there is nobody left to read it."""
-        flow = self._connection.flow
-        if flow.write_paused and not self.disconnected:
-            await flow.drain()
-        return self.disconnected
+    async def _drain(self) -> None:
+        """Wait until more can be written, or nobody is left to read it."""
+        if not self.disconnected:
+            await self._connection.flow.drain()
 
     def _complete(self) -> None:
         self.response_complete = True

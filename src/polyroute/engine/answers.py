@@ -104,9 +104,6 @@ class StreamAnswer:
                 continue
             if not data:
                 self._done = True
-                marker = self._attempt.lane.end_marker
-                if marker and not self._reader.seen.ended and marker not in out:
-                    out = (out and out.rstrip() + b"\n\n") + marker
                 self._served()
                 return out
             if self._reader.seen.ended:

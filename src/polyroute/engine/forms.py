@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from typing import IO
@@ -63,6 +64,7 @@ class Form:
         boundary = parameters.get(b"boundary")
         if not boundary:
             raise invalid("The content type multipart/form-data lacks its boundary.")
+        self._boundary = boundary
         self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (closed by `close`)
         self._size = 0
         self._fields: list[_Field] = []
@@ -89,11 +91,11 @@ class Form:
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the upload."""
+        self._spool.write(data)
         try:
             self._parser.write(data)
         except MultipartParseError as error:
             raise invalid(f"The multipart form is broken: {error}.") from error
-        self._spool.write(data)
         self._size += len(data)
 
     def finish(self) -> None:
@@ -159,12 +161,22 @@ class Form:
 
     def _on_part_end(self) -> None:
         field = self._fields[-1]
-        if self._content_start is None:  # an empty part has no content to point at, so it cannot be replaced
-            field.start = field.end = self._part_begin
+        if self._content_start is None:
+            field.start = field.end = self._end_of_headers()
         else:
             field.start = self._content_start
         field.value = self._value
         self._part_begin = field.end
+
+    def _end_of_headers(self) -> int:
+        """Where the part that just ended would have its content: the parser does not tell of content that is empty."""
+        self._spool.seek(self._part_begin)
+        block = self._spool.read(_BLOCK)
+        self._spool.seek(0, os.SEEK_END)
+        found = block.find(b"\r\n\r\n", block.find(self._boundary))
+        if found < 0:
+            raise invalid("The headers of a form's part are too long.")
+        return self._part_begin + found + 4
 
     def _on_end(self) -> None:
         self._finished = True

@@ -13,7 +13,7 @@ from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
-from polyroute.engine.observe import STREAM_ENDS, BytesObserver, ParserObserver, WholeObserver
+from polyroute.engine.observe import BytesObserver, ParserObserver, WholeObserver
 from polyroute.engine.persona import apply_persona
 from polyroute.engine.translators import StreamTranslator, UnstreamedReader, WholeTranslator, make_renderer
 from polyroute.ports import (
@@ -32,6 +32,7 @@ from polyroute.types.operations import Dialect
 from polyroute.types.plans import Target
 
 JSON = b"application/json"
+_OPENAI_CHAT, _GEMINI = Dialect.OPENAI_CHAT, Dialect.GEMINI  # looking a member up costs more than comparing it
 EVENT_STREAM = b"text/event-stream"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ESSENTIAL = frozenset({"previous_response_id", "conversation"})
@@ -45,8 +46,6 @@ class Lane(Protocol):
     request: WireRequest
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
-    end_marker: bytes
-    """What ends a relayed stream, for answers that are whole without it; b"" where the reader sees to that."""
 
     def reader(self, content_type: bytes) -> AnswerReader:
         """The reader for an answer of this media type (lower case, parameters included)."""
@@ -104,7 +103,6 @@ class RelayLane:
         call = conversation.call
         self._call = call
         self._withhold_usage = False
-        self.end_marker = STREAM_ENDS.get(call.dialect, b"") if call.stream else b""
         self.notes: tuple[str, ...] = ()
         self.dropped: tuple[str, ...] = ()
         body: bytes | Body
@@ -121,9 +119,9 @@ class RelayLane:
 
     def _body(self, given: dict[str, msgspec.Raw], adapter: Adapter, endpoint: Endpoint, target: Target) -> bytes:
         fields: dict[str, Any] = dict(given)
-        if endpoint.dialect is not Dialect.GEMINI:  # which names its model in the URL
+        if endpoint.dialect is not _GEMINI:  # which names its model in the URL
             fields["model"] = target.model
-        if self._call.stream and endpoint.dialect is Dialect.OPENAI_CHAT:
+        if self._call.stream and endpoint.dialect is _OPENAI_CHAT:
             fields["stream_options"], asked = _with_usage(given.get("stream_options"))
             self._withhold_usage = not asked
         fields, self.dropped = adapter.adjust(endpoint, fields)
@@ -138,9 +136,9 @@ class RelayLane:
             return WholeObserver(dialect, seen)
         if not self._call.stream:
             return WholeObserver(dialect, seen)
-        if content_type.startswith(JSON) and dialect is not Dialect.GEMINI:
+        if content_type.startswith(JSON) and dialect is not _GEMINI:
             return UnstreamedReader(codec(dialect), make_renderer(codec(dialect), self._stub(), self._call), seen)
-        if dialect is Dialect.OPENAI_CHAT:
+        if dialect is _OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
         return ParserObserver(codec(dialect).parser(), seen, dialect)
 
@@ -182,7 +180,6 @@ class TranslateLane:
                 ErrorKind.UNSUPPORTED, f"{target} does not speak {call.dialect}, and it cannot be translated."
             )
         self._call = call
-        self.end_marker = b""
         self._caller = codec(call.dialect)
         self._upstream = codec(endpoint.dialect)
         self._request = conversation.request
@@ -230,7 +227,7 @@ class TranslateLane:
 
     def answers_whole(self, content_type: bytes) -> bool:
         """Whether a whole answer came where a stream was asked for."""
-        return content_type.startswith(JSON) and self._upstream.dialect is not Dialect.GEMINI
+        return content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI
 
     def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""

@@ -27,7 +27,7 @@ from polyroute.routing.observations import Observations
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.planners import refusal
 from polyroute.routing.policies import POLICIES
-from polyroute.routing.requirements import Requirements, requirements_of_fields, split_require
+from polyroute.routing.requirements import PLAIN_FIELDS, Requirements, requirements_of_fields, split_require
 from polyroute.routing.retry import Restriction
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ERROR_TABLE, ErrorKind, PolyrouteError
@@ -134,7 +134,14 @@ class Planning:
     def plan(self, runtime: Runtime, choice: Choice, call: Call, now: float, *, allow_empty: bool = False) -> Planned:
         """The plan of a call. Raises PolyrouteError: `invalid_request` naming the option that makes no sense, or why there
         is no target, unless `allow_empty`."""
-        options = call.options
+        options, planner = call.options, choice.planner
+        if options is NO_OPTIONS and planner.plain and choice.split is None and not self.breakers.restricted:
+            fields = call.fields
+            settled = planner.settled(call.dialect) if fields is not None and fields.keys() <= PLAIN_FIELDS else None
+            shared = None if settled is None else self._shared.get(id(settled))
+            if settled is not None and shared is not None and settled.targets:
+                self.observing = self.observing or runtime.observes
+                return Planned(self, choice, planner, PlanRequest(dialect=call.dialect), settled, shared[1])
         needs, tags = _NOTHING, _NOTHING
         amount: Amount | None = None
         if options is not NO_OPTIONS:
@@ -143,7 +150,6 @@ class Planning:
                 check_route(call, name)
         complexity: Complexity | None = None
         required: Requirements | None = None
-        planner = choice.planner
         if choice.split is not None:
             required = _requirements(call, frozenset(Capability), sized=True)
             complexity = classify(facts_of_fields(call.fields or {}, _body(call), required), choice.split.rules)

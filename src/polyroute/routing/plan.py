@@ -23,11 +23,13 @@ from polyroute.routing.filters import (
     within_context,
 )
 from polyroute.routing.policies import NO_FACTS, PolicyInputs, check_policy, order_by, priority
-from polyroute.types.operations import Capability
+from polyroute.types.operations import Capability, Dialect
 from polyroute.types.plans import Drop, Plan, Target
 
 _MOST_SHAPES = 256
 """Callers choose capabilities and requirements, so what is kept by shape of request has an end."""
+_NOTHING: frozenset[object] = frozenset()
+_IN_CONTENT = frozenset({Capability.VISION, Capability.AUDIO_INPUT, Capability.FILES, Capability.STREAMING})
 _TYPICAL_OUTPUT = 500
 """Tokens of an answer whose request sets no limit; only relative costs and times depend on it."""
 PRICED = frozenset({"cheapest", "balanced", "free_first"})
@@ -59,7 +61,7 @@ class _View:
 class RoutePlanner:
     """Plans the requests of one route (or of one `provider/model`, or a bare model id) under one catalog."""
 
-    __slots__ = ("_entries", "_views", "candidates", "contested", "names", "rules", "sized")
+    __slots__ = ("_entries", "_views", "candidates", "contested", "names", "plain", "rules", "sized")
 
     def __init__(self, rules: RouteRules, candidates: Sequence[Candidate]) -> None:
         """`candidates` in configured order, the fallbacks marked; a target that comes twice counts once.
@@ -83,6 +85,8 @@ class RoutePlanner:
         """Capabilities that some candidate lacks: no others of a request's matter to this route."""
         self.sized = any(candidate.context is not None for candidate in self.candidates)
         """Whether some candidate's context is known: else a request's length does not matter to this route."""
+        self.plain = not self.sized and self.contested.isdisjoint(_IN_CONTENT)
+        """Whether a request's messages, and whether it streams, do not matter to this route."""
         self._views: dict[tuple[object, ...], _View] = {}
 
     def measures(self, policy: str | None) -> bool:
@@ -147,6 +151,12 @@ class RoutePlanner:
             if rules.same_model in ("listed", "direct") or not view.groups:
                 return self._settle(view, request)
         return self._weigh(view, policy, fits, request, facts, notes)
+
+    def settled(self, dialect: Dialect) -> Plan | None:
+        """The plan of a request that asks for nothing in particular while no breaker restricts anything; None when requests
+        are weighed one by one, or no such request has been planned yet."""
+        view = self._views.get((dialect, _NOTHING, _NOTHING, None))
+        return view.plan if view is not None and self.rules.policy == "priority" else None
 
     # ------------------------------------------------------------ once for each shape of request
 

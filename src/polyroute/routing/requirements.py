@@ -144,6 +144,11 @@ _MARKS: dict[Dialect, tuple[str, tuple[_Mark, ...]]] = {
 }
 _MEDIA = frozenset({Capability.VISION, Capability.AUDIO_INPUT, Capability.FILES})
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+PLAIN_FIELDS = frozenset({
+    "model", "messages", "system", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "stream",
+    "stream_options", "user", "seed", "presence_penalty", "frequency_penalty", "metadata", "store",
+})  # fmt: skip
+"""Fields that need nothing but what is in the messages: see `RoutePlanner.plain`."""
 _TELLING = frozenset({
     "response_format", "output_format", "text", "output_config", "reasoning_effort", "reasoning", "thinking", "logprobs",
     "top_logprobs", "n", "modalities",

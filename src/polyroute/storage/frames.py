@@ -24,11 +24,10 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(RequestRecord)
 
 
-def encode_frame(record: RequestRecord, buffer: bytearray) -> None:
-    """Fill `buffer` with the record's frame. Raises UnicodeEncodeError or OverflowError for values that no encoding has."""
-    _encoder.encode_into(record, buffer, HEADER.size)
-    with memoryview(buffer) as view:
-        HEADER.pack_into(buffer, 0, MARKER, len(buffer) - HEADER.size, crc32(view[HEADER.size :]))
+def encode_frame(record: RequestRecord) -> bytes:
+    """The record's frame. Raises UnicodeEncodeError or OverflowError for values that no encoding has."""
+    payload = _encoder.encode(record)
+    return HEADER.pack(MARKER, len(payload), crc32(payload)) + payload
 
 
 def read_frames(data: bytes, limit: int) -> tuple[list[RequestRecord], int]:

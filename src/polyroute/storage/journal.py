@@ -90,7 +90,6 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._writer = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._sequence = 0
-        self._buffer = bytearray()
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         self._segments: deque[_Segment] = deque([self._open_segment(segment_bytes)])
@@ -106,10 +105,10 @@ class Journal:
         """Write one record; it is safe from a killed process on return. Raises OSError when the disk refuses it."""
         with self._lock:
             try:
-                encode_frame(record, self._buffer)
+                frame = encode_frame(record)
             except (UnicodeEncodeError, OverflowError, ValueError):
-                encode_frame(clean(record), self._buffer)
-            active, frame = self._active, self._buffer
+                frame = encode_frame(clean(record))
+            active = self._active
             end = active.size + len(frame)
             if end > active.capacity:
                 active = self._rotate(len(frame))

@@ -120,8 +120,7 @@ class RowWriter:
         except Exception as error:
             if not _is_refusal(error):
                 raise
-            frame = bytearray()
-            encode_frame(record, frame)
+            frame = encode_frame(record)
             with self._rejected.open("ab") as file:
                 file.write(frame if file.tell() else MAGIC + frame)
             logger.error(  # noqa: TRY400 - the error's words suffice, and a traceback could show content

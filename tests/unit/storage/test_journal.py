@@ -19,9 +19,7 @@ from support.ledger_records import settled
 
 
 def frame(identifier: str, **changes: object) -> bytes:
-    buffer = bytearray()
-    encode_frame(settled(identifier, **changes), buffer)
-    return bytes(buffer)
+    return encode_frame(settled(identifier, **changes))
 
 
 def left_behind(folder: Path, data: bytes, name: str = "4711-dead-000001") -> Path:

@@ -9,6 +9,10 @@ from polyroute.types.usage import Usage
 
 _TICKS_PER_USD = 10_000_000_000
 _MONEY_FIELDS = frozenset({"cost", "cost_in_usd_ticks", "usd_spent"})
+_ORDINARY_FIELDS = frozenset({
+    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details",
+})  # fmt: skip
+_NO_DETAILS: dict[str, Any] = {}
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
 
 
@@ -19,6 +23,8 @@ def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> 
     count reasoning outside are recognised by their total (xAI, Gemini's layer); one that reports more cached tokens than
     prompt tokens counts the cache outside.
     """
+    if meta is None and usage.keys() <= _ORDINARY_FIELDS and (ordinary := _observe_ordinary(usage)) is not None:
+        return ordinary
     get = usage.get
     prompt, completion = _number(get("prompt_tokens")), _number(get("completion_tokens"))
     total = _number(get("total_tokens"))
@@ -64,6 +70,38 @@ def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> 
         reported_cost_usd=_reported_cost(usage, meta),
         raw=usage,
     )
+
+
+def _observe_ordinary(usage: dict[str, Any]) -> Usage | None:
+    """As `observe_usage`, for a record of OpenAI's own shape whose counts agree with each other; None for any other."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if (
+        prompt.__class__ is not int
+        or completion.__class__ is not int
+        or usage.get("total_tokens") != prompt + completion
+    ):
+        return None
+    inputs = usage.get("prompt_tokens_details") or _NO_DETAILS
+    outputs = usage.get("completion_tokens_details") or _NO_DETAILS
+    if inputs.__class__ is not dict or outputs.__class__ is not dict:
+        return None
+    cached, written, audio_in = (
+        inputs.get("cached_tokens"),
+        inputs.get("cache_write_tokens"),
+        inputs.get("audio_tokens"),
+    )
+    reasoning, audio_out = outputs.get("reasoning_tokens"), outputs.get("audio_tokens")
+    for count in (cached, written, audio_in, reasoning, audio_out):
+        if count is not None and (count.__class__ is not int or count < 0):
+            return None
+    told = (cached or 0) + (written or 0) + (audio_in or 0)
+    hidden = (reasoning or 0) + (audio_out or 0)
+    if told > prompt or hidden > completion:
+        return None
+    return Usage(
+        input=prompt - told, cache_read=cached, cache_write_5m=written, output=completion - hidden, reasoning=reasoning,
+        audio_input=audio_in, audio_output=audio_out, raw=usage,
+    )  # fmt: skip
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
