@@ -29,7 +29,9 @@ def test_streams_are_rescued_and_nothing_is_hedged_unless_said_otherwise(tmp_pat
 
 
 def test_a_route_says_otherwise(tmp_path: Path) -> None:
-    route = read("{targets: [openai/gpt-4o], rescue: restart, hedge: {after: 1.5, share: 0.1}}", tmp_path).routes["mine"]
+    route = read("{targets: [openai/gpt-4o], rescue: restart, hedge: {after: 1.5, share: 0.1}}", tmp_path).routes[
+        "mine"
+    ]
     assert (route.rescue, route.hedge) == ("restart", Hedge(after=1.5, share=0.1))
     assert read("{targets: [openai/gpt-4o], hedge: {}}", tmp_path).routes["mine"].hedge == Hedge(after=None, share=0.05)
 
