@@ -18,6 +18,8 @@ from support.simulated_providers import SimulatedProviders
 
 BODY = {"messages": [{"role": "user", "content": "Tell me a story of 60 tokens."}]}
 
+NO_LIMITS = httpx.Limits(max_connections=None)
+
 
 @pytest.fixture(scope="module")
 def doomed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
@@ -66,26 +68,45 @@ async def ask_all(url: str, bodies: list[dict[str, Any]], *, at_once: int) -> li
 async def test_a_provider_that_is_killed_under_two_hundred_requests_is_not_missed(
     sandbox: SimulatedProviders, doomed: SandboxProcess, stormy: GatewayProcess
 ) -> None:
-    """Half of them stream; their streams are cut in the middle, and whoever comes after finds the door shut."""
-    doomed.set("openai", tokens_per_second=10)
-    bodies = [{**BODY, "model": "killed", "stream": number % 2 == 0} for number in range(200)]
-    asking = asyncio.create_task(ask_all(stormy.url, bodies, at_once=200))
-    await asyncio.to_thread(eventually, lambda: doomed.open_streams("openai") == 100, within=30)
-    await asyncio.to_thread(doomed.kill)
-    answers = await asking
+    """Half of them stream, and their streams are cut in the middle; the others wait for their answers."""
+    doomed.set("openai", tokens_per_second=4)
+    begun: set[int] = set()
+    all_begun = asyncio.Event()
 
-    for body, answer in zip(bodies, answers, strict=True):
-        assert answer.status_code == 200, answer.text
-        if body["stream"]:
-            assert answer.text.endswith("data: [DONE]\n\n")
-            assert '"error"' not in answer.text
-            assert text_of(answer.content).endswith("your last words.")
+    async def ask(client: httpx.AsyncClient, number: int) -> tuple[httpx.Response, bytes]:
+        body = {**BODY, "model": "killed", "stream": number % 2 == 0}
+        async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            received = b""
+            async for piece in answer.aiter_raw():
+                received += piece
+                if body["stream"]:
+                    begun.add(number)
+                if len(begun) == 100:
+                    all_begun.set()
+        return answer, received
+
+    async with httpx.AsyncClient(base_url=stormy.url, timeout=60, trust_env=False, limits=NO_LIMITS) as client:
+        asking = [asyncio.create_task(ask(client, number)) for number in range(200)]
+        await asyncio.wait_for(all_begun.wait(), 30)
+        await asyncio.to_thread(doomed.kill)
+        answers = await asyncio.gather(*asking)
+
+    assert {answer.status_code for answer, _ in answers} == {200}
+    for number, (answer, received) in enumerate(answers):
+        if number % 2 == 0:
+            assert answer.headers["x-polyroute-provider"] == "openai"
+            assert received.endswith(b"data: [DONE]\n\n")
+            assert b'"error"' not in received
+            assert text_of(received).startswith("[sim")
+            assert text_of(received).endswith("your last words.")
+            assert received.count(b'"finish_reason":"stop"') == 1
         else:
-            assert answer.json()["choices"][0]["finish_reason"] in ("stop", "eos")
-    rows = eventually(
-        lambda: stormy.sql("SELECT status, actual_provider FROM requests WHERE route = 'killed'") or [], within=20
+            assert answer.headers["x-polyroute-provider"] == "together"
+            assert json.loads(received)["choices"][0]["finish_reason"] in ("stop", "eos")
+    settled = "SELECT status, actual_provider, COUNT(*) AS n FROM requests WHERE route = 'killed' GROUP BY 1, 2"
+    eventually(
+        lambda: stormy.sql(settled) == [{"status": "COMPLETED", "actual_provider": "together", "n": 200}], within=20
     )
-    assert {(row["status"], row["actual_provider"]) for row in rows} == {("COMPLETED", "together")}
 
 
 async def test_random_failures_are_never_seen_and_the_breaker_stays_closed(

@@ -105,7 +105,7 @@ class StreamAnswer:
             if not data:
                 self._done = True
                 self._served()
-                return out
+                return out + self._attempt.lane.closing(self._reader.seen)
             if self._reader.seen.ended:
                 self._served()  # before the caller can take the answer for whole
             if out:

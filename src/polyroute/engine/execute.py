@@ -76,7 +76,8 @@ class Execution:
                     left = self._left = deque(other for other in left if other.model != failed.model)
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
-                    detour = self._planned.detour(to, self._failed_target(), left, tried, self._loop.time())
+                    failed = self._failed_target()
+                    detour = self._planned.detour(self._call, to, failed, left, tried, self._loop.time())
                     left = self._left = deque(detour)
                 case NextTarget():
                     pass

@@ -13,7 +13,7 @@ from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
-from polyroute.engine.observe import BytesObserver, ParserObserver, WholeObserver
+from polyroute.engine.observe import STREAM_ENDS, WAITED_FOR, BytesObserver, ParserObserver, WholeObserver
 from polyroute.engine.persona import apply_persona
 from polyroute.engine.translators import StreamTranslator, UnstreamedReader, WholeTranslator, make_renderer
 from polyroute.ports import (
@@ -52,6 +52,9 @@ class Lane(Protocol):
 
     def media_type(self, upstream: bytes) -> bytes:
         """The media type of what the caller gets."""
+
+    def closing(self, seen: Observation) -> bytes:
+        """What a relayed stream lacks that was whole when it ended; b"" as a rule."""
 
 
 LaneOpener = Callable[["Conversation", Adapter, Endpoint, Target, Credential | None], Lane]
@@ -145,6 +148,11 @@ class RelayLane:
     def _stub(self) -> ChatRequest:
         return ChatRequest(model=self._call.model, messages=(), stream=True)
 
+    def closing(self, seen: Observation) -> bytes:
+        """The end that clients of the dialect wait for, where the provider left it out."""
+        dialect = self._call.dialect
+        return STREAM_ENDS[dialect] if self._call.stream and dialect in WAITED_FOR and not seen.ended else b""
+
     def media_type(self, upstream: bytes) -> bytes:
         """As the provider said, unless a whole answer had to become a stream."""
         if self._call.stream and upstream.startswith(JSON) and is_chat(self._call.dialect):
@@ -228,6 +236,10 @@ class TranslateLane:
     def answers_whole(self, content_type: bytes) -> bool:
         """Whether a whole answer came where a stream was asked for."""
         return content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI
+
+    def closing(self, seen: Observation) -> bytes:
+        """Nothing."""
+        return b""
 
     def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""

@@ -30,6 +30,8 @@ STREAM_ENDS = {
     Dialect.ANTHROPIC_MESSAGES: b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
 }
 """What follows the finish reason, in the dialects where something does."""
+WAITED_FOR = frozenset({Dialect.ANTHROPIC_MESSAGES})
+"""Dialects whose clients take a stream for broken without its end; a missing `[DONE]` is passed on as it is, missing."""
 
 
 def note_event(seen: Observation, event: AnyEvent) -> None:

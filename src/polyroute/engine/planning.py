@@ -31,7 +31,7 @@ from polyroute.routing.requirements import PLAIN_FIELDS, Requirements, requireme
 from polyroute.routing.retry import Restriction
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ERROR_TABLE, ErrorKind, PolyrouteError
-from polyroute.types.operations import Capability
+from polyroute.types.operations import Capability, Dialect
 from polyroute.types.plans import Plan, Target
 
 _NOTHING: frozenset[Any] = frozenset()
@@ -96,7 +96,7 @@ class Planned:
         return 0 if planner is None else len(planner.candidates)
 
     def detour(
-        self, to: Restriction, failed: Target, left: Iterable[Target], tried: set[Target], now: float
+        self, call: Call, to: Restriction, failed: Target, left: Iterable[Target], tried: set[Target], now: float
     ) -> list[Target]:
         """What is tried after a failure that only some targets can mend: the route's chain for it, else those of `left`
         that are not known to be as short as the one that failed."""
@@ -107,6 +107,14 @@ class Planned:
             return [other for other in left if short is None or (contexts.get(other) or short + 1) > short]
         facts = self._planning.facts(now)
         request = msgspec.structs.replace(self._request, policy=None)
+        if planner.contested or planner.sized:  # which may be more than the route itself had to know
+            required = _requirements(call, planner.contested, sized=planner.sized)
+            request = msgspec.structs.replace(
+                request,
+                needs=request.needs | required.needs,
+                tokens=required.tokens,
+                output_tokens=required.output_tokens,
+            )
         plan = planner.plan(request, facts)
         self.detours.append(record(planner, request, facts, plan, chain=to))
         return [target for target in plan.targets if target not in tried]
@@ -123,6 +131,7 @@ class Planning:
         self.observations = observations
         self.observing = False
         self._shared: dict[int, tuple[Plan, SharedDecision]] = {}
+        self._ready: dict[tuple[RoutePlanner, Dialect], tuple[PlanRequest, Plan, SharedDecision]] = {}
 
     def facts(self, now: float) -> Facts:
         """The state of the world at a time of the event loop."""
@@ -135,13 +144,12 @@ class Planning:
         """The plan of a call. Raises PolyrouteError: `invalid_request` naming the option that makes no sense, or why there
         is no target, unless `allow_empty`."""
         options, planner = call.options, choice.planner
-        if options is NO_OPTIONS and planner.plain and choice.split is None and not self.breakers.restricted:
-            fields = call.fields
-            settled = planner.settled(call.dialect) if fields is not None and fields.keys() <= PLAIN_FIELDS else None
-            shared = None if settled is None else self._shared.get(id(settled))
-            if settled is not None and shared is not None and settled.targets:
-                self.observing = self.observing or runtime.observes
-                return Planned(self, choice, planner, PlanRequest(dialect=call.dialect), settled, shared[1])
+        plain = (
+            options is NO_OPTIONS and planner.plain and choice.split is None and call.fields is not None
+            and not self.breakers.restricted and call.fields.keys() <= PLAIN_FIELDS
+        )  # fmt: skip
+        if plain and (ready := self._ready.get((planner, call.dialect))) is not None:
+            return Planned(self, choice, planner, *ready)
         needs, tags = _NOTHING, _NOTHING
         amount: Amount | None = None
         if options is not NO_OPTIONS:
@@ -178,10 +186,19 @@ class Planning:
                 planner, request, facts, plan, fallbacks=options.fallbacks, complexity=complexity,
                 money=None if amount is None else amount.words,
             )  # fmt: skip
+        if plain and plan.targets and isinstance(decision, SharedDecision):
+            self._keep(planner, request, plan, decision)
         planned = Planned(self, choice, planner, request, plan, decision)
         if not plan.targets and not allow_empty:
             raise NoTarget(planned)
         return planned
+
+    def _keep(self, planner: RoutePlanner, request: PlanRequest, plan: Plan, decision: SharedDecision) -> None:
+        """Have the plan ready for the next request that asks for nothing in particular."""
+        if len(self._ready) >= _MOST_SHARED:
+            self._ready.clear()
+        request = msgspec.structs.replace(request, tokens=None, output_tokens=None)
+        self._ready[planner, request.dialect] = (request, plan, decision)
 
     def _share(
         self, planner: RoutePlanner, request: PlanRequest, plan: Plan, fallbacks: tuple[str, ...]
