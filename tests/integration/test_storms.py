@@ -45,6 +45,7 @@ def stormy(
             "killed": {"targets": ["openai/gpt-1", "together/llama-1"]},
             "flaky": {"targets": ["groq/llama-1", "together/llama-1"]},
             "hedged": {"targets": ["xai/grok-1", "together/llama-1"], "hedge": {"after": 0.1, "share": 1}},
+            "left": {"targets": ["xai/grok-3", "together/llama-3"]},
             "patient": {"targets": ["xai/grok-2", "together/llama-1"], "hedge": {"after": 5}},
         },
     }
@@ -176,3 +177,24 @@ async def test_a_caller_who_leaves_a_hedged_request_leaves_nothing_behind(
     row = eventually(lambda: stormy.sql("SELECT id, status FROM requests WHERE status = 'CANCELLED'"))[0]
     outcomes = [(attempt["provider"], attempt["outcome"]) for attempt in stormy.attempts(row["id"])]
     assert outcomes == [("xai", "cancelled"), ("together", "cancelled")]
+
+
+async def test_a_caller_who_leaves_during_a_rescue_leaves_nothing_behind(
+    sandbox: SimulatedProviders, stormy: GatewayProcess
+) -> None:
+    sandbox.set("xai", faults=[{"kind": "cut", "after_tokens": 10}], tokens_per_second=50)
+    sandbox.break_down("together", "hang")
+    async with httpx.AsyncClient(base_url=stormy.url, trust_env=False) as client:
+        asking = client.stream(
+            "POST", "/v1/chat/completions", json={**BODY, "model": "left", "stream": True}, timeout=60
+        )
+        async with asking as answer:
+            request_id = answer.headers["x-polyroute-request-id"]
+            await asyncio.to_thread(sandbox.await_request, "together")
+    await asyncio.to_thread(sandbox.await_abort, "together")
+    entry = stormy.entry(request_id)
+    assert (entry["status"], entry["actual_provider"], entry["usage_estimated"]) == ("CANCELLED", "xai", 1)
+    assert entry["output_tokens"] in (9, 10)
+    assert [(row["provider"], row["outcome"]) for row in stormy.attempts(request_id)] == [
+        ("xai", "failed"), ("together", "cancelled"),
+    ]  # fmt: skip
