@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
+from polyroute.types.limits import Limits, ProviderLimits
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 from polyroute.types.usage import Price
@@ -35,6 +36,14 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     rename: Mapping[str, str] = MappingProxyType({})
     force: Mapping[str, Any] = MappingProxyType({})
     default: Mapping[str, Any] = MappingProxyType({})
+
+
+class CredentialTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of one credential beside its secret: a `label` to know it by, its weight in the rotation, its limits."""
+
+    label: str | None = None
+    weight: float = 1.0
+    limits: Limits | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +128,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     checked: date | None
     models_path: str | None = None
+    terms: Mapping[str, CredentialTerms] = MappingProxyType({})
+    """By credential; one that is not in it has the usual terms."""
+    limits: ProviderLimits | None = None
     tags: frozenset[str] = frozenset()
     mark_up: float = 1.0
     model_facts: Mapping[str, ModelFacts] = MappingProxyType({})
@@ -176,6 +188,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     retries: int | None = None
     drops: tuple[Drop, ...] = ()
     persona: Persona | None = None
+    limits: Limits | None = None
     rescue: RescueMode = "continue"
     hedge: Hedge | None = None
     longer_context: tuple[Target, ...] = ()

@@ -147,6 +147,7 @@ class RouteReader:
             retries=entry.retries,
             drops=tuple(drops),
             persona=self.persona(name, entry, operation),
+            limits=entry.limits,
             rescue=read_rescue(name, entry, operation, self.problems),
             hedge=read_hedge(name, entry, operation, self.problems),
             longer_context=longer,

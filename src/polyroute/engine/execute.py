@@ -12,19 +12,23 @@ import msgspec
 
 from polyroute.catalog.model import RescueMode
 from polyroute.dialects.registry import is_chat
+from polyroute.engine.access import WHY_NOT, Ticket
 from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
 from polyroute.engine.attempts import Attempt
 from polyroute.engine.delivered import Delivered
+from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.hedging import Hedging
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
+from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
 from polyroute.engine.race import race
 from polyroute.engine.rescue import Rescue, missing_end
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
-from polyroute.ports import AnswerReader, Call, Credential, Headers, Timeouts, Transport, WireResponse
+from polyroute.ports import AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
+from polyroute.routing.limits import Refused
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
 from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.plans import Target
@@ -45,6 +49,7 @@ class Execution:
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
+        drills: Drills = NO_DRILLS,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -56,12 +61,14 @@ class Execution:
         self._timeouts = timeouts
         self._deadline = deadline
         self._breakers = breakers
+        self._drills = drills
         self._retries = retries
         self._render_error = render_error
         self._rescue = rescue
         self._hedging = hedging
         self._left = deque(planned.plan.targets)
         self._loop = loop
+        self._refusal: PolyrouteError | None = None
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
@@ -84,7 +91,9 @@ class Execution:
                 case Stop():
                     break
         if not self._settlement.failures:
-            raise PolyrouteError(ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited.")
+            raise self._refusal or PolyrouteError(
+                ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited."
+            )
         raise all_failed(self._settlement.failures, self._call.id)
 
     def _failed_target(self) -> Target:
@@ -113,18 +122,24 @@ class Execution:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
-        credentials = provider.credentials
+        access = provider.access
         provider.retries.deposit()
-        used = tries = 0
+        tries = 0
+        used: list[str] = []
         while True:
             started = loop.time()
             if not breakers.begin(target, operation, started) and not self._plan.probe:
                 return NextTarget()
-            credential = credentials[used] if credentials else None
+            ticket = access.open if access.plain else await self._enter(provider, target, targets_left, used)
+            if not isinstance(ticket, Ticket):
+                return ticket
+            credential = ticket.credential
             tries += 1
-            record = self._settlement.begin(target, credential.label if credential is not None else None)
+            record = self._settlement.begin(
+                target, credential.label if credential is not None else None, access, ticket
+            )
             try:
-                attempt = await self._attempt(provider, target, credential, record, opener)
+                attempt = await self._attempt(provider, target, ticket, record, opener)
             except AttemptFailed as failed:
                 failure = failed.failure
             except asyncio.CancelledError:
@@ -132,11 +147,17 @@ class Execution:
                 self._settlement.abandon(record)
                 raise
             else:
-                breakers.succeed(target, operation, loop.time(), started)
+                now = loop.time()
+                breakers.succeed(target, operation, now, started)
+                if ticket is not access.open:
+                    access.succeed(ticket, target.model, now, started)
                 return attempt
             now = loop.time()
             self._settlement.fail(record, failure)
-            credentials_left = max(0, len(credentials) - used - 1)
+            access.fail(ticket, target.model, failure, now)
+            if credential is not None:
+                used.append(credential.label)
+            credentials_left = access.pool.others_left(target.model, now, used)
             breakers.fail(
                 target, operation, failure, now,
                 kind=provider.row.kind, started=started, credentials_left=credentials_left,
@@ -157,23 +178,50 @@ class Execution:
             )
             match step:
                 case SameTarget():
+                    used.clear()
                     await asyncio.sleep(step.after + _TIMER_STEP)  # not a hair before the breaker's rest is over
                 case NextCredential():
-                    used += 1
+                    pass
                 case _:
                     return step
 
+    async def _enter(
+        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str]
+    ) -> Ticket | NextTarget | Stop:
+        """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
+        that is passed over for want of it is noted with the reason."""
+        access, now = provider.access, self._loop.time()
+        tokens, last = estimate_tokens(self._call), targets_left == 0
+        point = random.random()  # noqa: S311 (spreads load; nothing secret)
+        found: Ticket | Refused | None = None
+        try:
+            found = access.enter(target.model, tokens, now, point, used, last=last)
+            if not isinstance(found, Ticket) and last and found.limit != "credentials":
+                found = await access.queue(target.model, tokens, point, used, deadline=self._deadline)
+        finally:
+            if not isinstance(found, Ticket):
+                self._breakers.release(target, self._call.operation, self._loop.time())
+        if isinstance(found, Ticket):
+            return found
+        reason = WHY_NOT[found.limit]
+        self._settlement.passed_over(target, f"{target.provider}: {reason}")
+        if not last:
+            return NextTarget()
+        self._refusal = PolyrouteError(
+            ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after
+        )
+        return Stop(reason)
+
     async def _attempt(
-        self, provider: LiveProvider, target: Target, credential: Credential | None, record: AttemptRecord,
-        opener: LaneOpener,
-    ) -> Attempt:  # fmt: skip
+        self, provider: LiveProvider, target: Target, ticket: Ticket, record: AttemptRecord, opener: LaneOpener
+    ) -> Attempt:
         """One try. Raises AttemptFailed."""
         adapter = provider.adapter
         endpoint = adapter.endpoint(self._call.operation, self._call.dialect)
         if endpoint is None:  # the plan only holds targets that serve the operation
             raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=f"{target} does not serve this operation."))
         try:
-            lane = opener(self._conversation, adapter, endpoint, target, credential)
+            lane = opener(self._conversation, adapter, endpoint, target, ticket.credential)
         except PolyrouteError as error:
             raise AttemptFailed(
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
@@ -181,12 +229,16 @@ class Execution:
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()
+        if self._drills:
+            await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
         response = await (
             self._transport.send(lane.request, timeouts, self._deadline)
             if send is None
             else send(self._transport, lane.request, timeouts, self._deadline)
         )
         try:
+            if ticket is not provider.access.open and (quota := adapter.quota(response.headers)) is not None:
+                provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))
             content_type = _content_type(response.headers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from functools import reduce
 
 import msgspec
 
 from polyroute import pricing
+from polyroute.engine.access import ProviderAccess, Ticket
 from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
@@ -27,8 +29,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices", "_record", "_settled", "_spent",
-        "_started", "_ttft", "cost",
+        "_call", "_ended", "_failed", "_held", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_settled", "_spent", "_started", "_ttft", "cost",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -44,6 +46,8 @@ class Settlement:
         self._open: list[AttemptRecord] = []
         self._spent: list[tuple[AttemptRecord, Usage | None, Cost | None]] = []
         self.cost: Cost | None = None
+        self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
+        self._ended: Callable[[RequestRecord], None] | None = None
         key = call.key
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
@@ -74,13 +78,26 @@ class Settlement:
         """The label that the caller's `model` is."""
         self._record.model_id = model_id
 
-    def begin(self, target: Target, credential: str | None) -> AttemptRecord:
-        """An attempt begins; others may be under way beside it."""
+    def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
+        """Call this when the request is settled, just before it is written down."""
+        self._ended = ended
+
+    def passed_over(self, target: Target, reason: str) -> None:
+        """A target of the plan is not tried after all."""
+        self._record.drops.append((str(target), reason))
+
+    def begin(
+        self, target: Target, credential: str | None, access: ProviderAccess | None = None, ticket: Ticket | None = None
+    ) -> AttemptRecord:
+        """An attempt begins; others may be under way beside it. Its ticket is given back when it ends, however it ends."""
         attempt = AttemptRecord(
             number=len(self._record.attempts) + 1, provider=target.provider, model=target.model,
             credential=credential, started_at=time.time(),
         )  # fmt: skip
         self._record.attempts.append(attempt)
+        if access is not None and ticket is not None:
+            access.load.active += 1
+            self._held.append((attempt, access, ticket))
         self._open.append(attempt)
         if self._observations is not None:
             self._ttft = None
@@ -107,8 +124,20 @@ class Settlement:
         self._open.remove(attempt)
         attempt.outcome = outcome
         attempt.duration_ms = (time.time() - attempt.started_at) * 1000
+        if self._held:
+            self._give_back(attempt)
         if self._observations is not None:
             self._observe(attempt, success=success)
+
+    def _give_back(self, attempt: AttemptRecord) -> None:
+        for held in self._held:
+            if held[0] is attempt:
+                self._held.remove(held)
+                _, access, ticket = held
+                access.load.active -= 1
+                if ticket is not access.open:
+                    access.leave(ticket, attempt, time.monotonic())
+                return
 
     def first_token(self, attempt: AttemptRecord) -> None:
         """The attempt committed."""
@@ -206,6 +235,10 @@ class Settlement:
         self._settled = True
         self._record.status = status
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
+        for attempt, *_ in tuple(self._held):
+            self._give_back(attempt)
+        if self._ended is not None:
+            self._ended(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
         if shared is not None:
