@@ -17,19 +17,25 @@ from polyroute.catalog.inputs import CatalogProblem, read_input
 from polyroute.catalog.model import Catalog, Provider
 from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
+from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
 from polyroute.engine.gateway import Gateway
+from polyroute.engine.health import HealthRecorder
 from polyroute.engine.planning import planner_of
+from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.engine.sharing import Sharing
 from polyroute.ports import Credential, Headers
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
+from polyroute.routing.credentials import BenchSettings, CredentialPool, Share
 from polyroute.routing.decision import Decision
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.database import Database, open_database
+from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import model_rows, sync_models
@@ -61,20 +67,33 @@ def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
     )
 
 
-def live_providers(catalog: Catalog) -> dict[str, LiveProvider]:
+def live_providers(catalog: Catalog, bench: BenchSettings | None = None) -> dict[str, LiveProvider]:
     """An adapter and labelled credentials for each provider."""
-    return {
-        name: LiveProvider(row, build_adapter(row), _credentials(row), RetryBudget())
-        for name, row in catalog.providers.items()
+    return {name: _live_provider(row, bench or BenchSettings()) for name, row in catalog.providers.items()}
+
+
+def _live_provider(row: Provider, bench: BenchSettings) -> LiveProvider:
+    credentials = _credentials(row)
+    shares = {
+        credential.label: Share(weight=terms.weight, limits=terms.limits)
+        for credential in credentials
+        if (terms := row.terms.get(credential.secret)) is not None
     }
+    access = ProviderAccess(CredentialPool(credentials, shares, bench), row.limits)
+    return LiveProvider(row, build_adapter(row), credentials, RetryBudget(), access)
 
 
 def _credentials(row: Provider) -> tuple[Credential, ...]:
     """Credentials with labels that tell them apart without revealing them."""
     return tuple(
-        Credential(f"{row.name}#{number}-{hashlib.sha256(secret.encode()).hexdigest()[:6]}", secret)
+        Credential(f"{row.name}#{_name(row, secret, number)}-{hashlib.sha256(secret.encode()).hexdigest()[:6]}", secret)
         for number, secret in enumerate(row.credentials, 1)
     )
+
+
+def _name(row: Provider, secret: str, number: int) -> str:
+    terms = row.terms.get(secret)
+    return str(number) if terms is None or terms.label is None else terms.label
 
 
 class App:
@@ -85,6 +104,7 @@ class App:
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
         self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        self._recorder = HealthRecorder(self._ledger)
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
@@ -95,7 +115,7 @@ class App:
         self.gateway = Gateway(
             self._runtime(catalog),
             transport=self._transport,
-            ledger=self._ledger,
+            ledger=self._recorder,
             admission=Admission(self._keys),
             breakers=Breakers(
                 BreakerSettings(
@@ -105,12 +125,14 @@ class App:
             ),
             ready=self._problems,
         )  # fmt: skip
+        self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
 
-    def _runtime(self, catalog: Catalog) -> Runtime:
+    def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
         sync_models(self._database, model_rows(catalog))
-        return Runtime(catalog, live_providers(catalog), self._prices)
+        bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
+        return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
     def _problems(self) -> list[str]:
         return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
@@ -131,6 +153,7 @@ class App:
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
+            HealthDesk(self.gateway, self._sharing),
         )
         return application
 
@@ -154,6 +177,7 @@ class App:
         if self._keys is not None:
             self._keys.start()
         self._pricing = asyncio.create_task(self._watch_prices())
+        await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -161,6 +185,7 @@ class App:
         for task in (self._watcher, self._pricing):
             if task is not None:
                 task.cancel()
+        await self._sharing.stop()
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
@@ -192,6 +217,7 @@ class App:
         except (ConfigurationError, OSError) as error:
             log.error("the configuration was not reloaded, the old one stays: %s", error)  # noqa: TRY400 - no traceback
             return False
+        runtime.inherit(self.gateway.runtime)
         self.gateway.runtime = runtime
         log.info("configuration reloaded: %d providers, %d routes", len(runtime.providers), len(runtime.catalog.routes))
         return True
@@ -201,7 +227,7 @@ class App:
         for section in ("server", "storage", "auth"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
-        return self._runtime(make_catalog(settings, self._sandbox_url))
+        return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
 def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
@@ -219,6 +245,13 @@ def _price_snapshot(database: Database) -> Path:
     return (
         Path("polyroute.prices") if database.path is None else database.path.with_name(f"{database.path.name}.prices")
     )
+
+
+def state_folder(settings: Settings, database: Database) -> StateFolder:
+    """Where workers tell each other what they know: beside an SQLite database, else in the working directory."""
+    path = database.path
+    beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
+    return StateFolder(settings.storage.state or beside)
 
 
 def key_storage(settings: Settings) -> tuple[Database, bytes]:

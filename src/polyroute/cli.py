@@ -14,6 +14,7 @@ from polyroute.types.version import __version__
 if TYPE_CHECKING:
     from polyroute.catalog.model import Catalog
     from polyroute.settings import Settings
+    from polyroute.types.limits import Limits
 
 app = typer.Typer(
     name="polyroute",
@@ -182,13 +183,47 @@ def explain(
 
 
 @app.command()
-def doctor(config: Config = None) -> None:
+def doctor(
+    config: Config = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also ask each provider, with each credential, for its free list of models.")
+    ] = False,
+) -> None:
     """Check configuration, credentials and database; say what is wrong and how to mend it."""
     from polyroute import inspection  # noqa: PLC0415
 
     settings, catalog = read_catalog(config)
-    if inspection.doctor(settings, catalog):
+    problems = inspection.doctor(settings, catalog)
+    if live:
+        problems += inspection.check_live_all(catalog)
+    if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def drill(
+    provider: Annotated[str | None, typer.Option(help="At which provider; with --end all when left out.")] = None,
+    fault: Annotated[str, typer.Option(help="A status of 400 to 599, timeout, reset or slow.")] = "503",
+    lasts: Annotated[str, typer.Option("--for", help="How long: 90s, 5m, 1h; it ends by itself.")] = "5m",
+    seconds: Annotated[float, typer.Option(min=0, max=600, help="How slow `slow` is.")] = 5.0,
+    end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
+    config: Config = None,
+) -> None:
+    """Rehearse an outage: put a fault in front of a provider in the gateway that runs with this configuration."""
+    from polyroute import inspection  # noqa: PLC0415
+    from polyroute.engine.drills import make_drill  # noqa: PLC0415
+    from polyroute.types.errors import PolyrouteError  # noqa: PLC0415
+
+    settings, catalog = read_catalog(config)
+    try:
+        if end:
+            typer.echo(f"{inspection.end_drills(settings, provider)} drill(s) ended.")
+            return
+        inspection.start_drill(settings, catalog, make_drill(provider or "", fault, lasts, seconds=seconds))
+    except PolyrouteError as error:
+        typer.echo(error.message, err=True)
+        raise typer.Exit(2) from error
+    typer.echo(f"{provider}: {fault} for {lasts}. `polyroute drill --end --provider {provider}` ends it sooner.")
 
 
 # ---------------------------------------------------------------- keys
@@ -200,11 +235,15 @@ def keys_create(
     routes: Annotated[str | None, typer.Option(help="Routes that it may use, separated by commas; all when left out.")] = None,
     user: Annotated[str | None, typer.Option(help="User to whom its requests are counted.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="It may also use the operators' API.")] = False,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute.", show_default="no limit")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute.", show_default="no limit")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests at once.", show_default="no limit")] = None,
     config: Config = None,
 ) -> None:  # fmt: skip
     """Issue a key and print it, once."""
     from polyroute.app import key_storage  # noqa: PLC0415
     from polyroute.storage.keys import create_key  # noqa: PLC0415
+    from polyroute.types.limits import Limits  # noqa: PLC0415
 
     settings, catalog = read_catalog(config)
     allowed = None if routes is None else tuple(part.strip() for part in routes.split(",") if part.strip())
@@ -212,7 +251,10 @@ def keys_create(
         if route not in catalog.routes and "/" not in route:
             typer.echo(f"note: there is no route '{route}' in this configuration", err=True)
     database, pepper = key_storage(settings)
-    key, record = create_key(database, pepper, name=name, routes=allowed, user_id=user, operator=operator)
+    limits = Limits(requests_per_minute=rpm, tokens_per_minute=tpm, concurrency=concurrency)
+    key, record = create_key(
+        database, pepper, name=name, routes=allowed, user_id=user, operator=operator, limits=limits
+    )
     typer.echo(f"{record.id} for '{record.name}'. This is the key; it is shown this once:", err=True)
     typer.echo(key)
 
@@ -229,14 +271,28 @@ def keys_list(config: Config = None) -> None:
     from polyroute.storage.keys import list_keys  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "begins with", "routes", "user", "created", "state"):
+    for column in ("id", "name", "begins with", "routes", "limits", "user", "created", "state"):
         table.add_column(column, overflow="fold")
     for key in list_keys(open_database(read_settings(config).storage.database)):
         routes = "all" if key.routes is None else ", ".join(key.routes)
         created = datetime.fromtimestamp(key.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         state = "revoked" if key.revoked_at is not None else "operator" if key.operator else "active"
-        table.add_row(key.id, key.name, key.prefix + "…", routes, key.user_id or "", created, state)
+        table.add_row(
+            key.id, key.name, key.prefix + "…", routes, describe_limits(key.limits), key.user_id or "", created, state
+        )
     Console().print(table)
+
+
+def describe_limits(limits: Limits | None) -> str:
+    """In a few words: `60 rpm, 4 at once`."""
+    if limits is None:
+        return ""
+    told = (
+        (limits.requests_per_minute, "rpm"),
+        (limits.tokens_per_minute, "tpm"),
+        (limits.concurrency, "at once"),
+    )
+    return ", ".join(f"{number} {unit}" for number, unit in told if number is not None)
 
 
 @keys_app.command("revoke")

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from polyroute.app import live_providers
+from polyroute.app import live_providers, state_folder
 from polyroute.catalog.model import Catalog
 from polyroute.catalog.prices import CatalogPrices
+from polyroute.engine.drills import Drill
 from polyroute.engine.envelope import json_call, read_fields
 from polyroute.engine.planning import Planning
 from polyroute.engine.runtime import Runtime
+from polyroute.engine.sharing import put_drill, remove_drills
+from polyroute.providers.live_check import LiveCheck, check_live
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.decision import Decision
 from polyroute.routing.observations import Observations
 from polyroute.settings import Settings
+from polyroute.storage.database import open_database
+from polyroute.storage.exchange import StateFolder
+from polyroute.transport.client import ClientTransport
+from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Dialect, Operation
 
 _DIALECT: dict[Operation, Dialect] = {
@@ -149,6 +157,57 @@ def doctor(settings: Settings, catalog: Catalog) -> list[str]:
     if not problems:
         console.print("[green]No problems found.[/green]")
     return problems
+
+
+def start_drill(settings: Settings, catalog: Catalog, drill: Drill) -> None:
+    """Rehearse in the gateway that runs with these settings. Raises PolyrouteError: an unknown provider, or nothing runs."""
+    names = [*catalog.providers, *(skipped.name for skipped in catalog.skipped)]
+    if drill.provider not in names:
+        raise PolyrouteError(
+            ErrorKind.NOT_FOUND, f"there is no provider {drill.provider!r}; there are {', '.join(names)}"
+        )
+    folder = _state_folder(settings)
+    if not any(shared.present for shared in folder.hear()):
+        raise PolyrouteError(ErrorKind.UNAVAILABLE, "no gateway runs with this configuration on this machine")
+    put_drill(folder, drill)
+
+
+def end_drills(settings: Settings, provider: str | None) -> int:
+    """End a provider's drill, or all; how many were running."""
+    return remove_drills(_state_folder(settings), provider)
+
+
+def _state_folder(settings: Settings) -> StateFolder:
+    return state_folder(settings, open_database(settings.storage.database))
+
+
+def check_live_all(catalog: Catalog) -> list[str]:
+    """Ask every provider that is on for its models, with each of its credentials, and print what came of it; gives the
+    problems."""
+    rows = asyncio.run(_ask_all(catalog))
+    console, problems = Console(), []
+    for row in rows:
+        state = {True: "[green]ok[/green]", False: "[red]fails[/red]", None: "[dim]not asked[/dim]"}[row.ok]
+        name = row.credential or row.provider
+        console.print(f"  {state} {name:24} {row.told}", highlight=False)
+        if row.ok is False:
+            problems.append(f"{name}: {row.told}")
+    return problems
+
+
+async def _ask_all(catalog: Catalog) -> list[LiveCheck]:
+    transport = ClientTransport()
+    try:
+        return await asyncio.gather(
+            *(
+                check_live(provider.row, credential, transport)
+                for provider in live_providers(catalog).values()
+                if provider.row.enabled
+                for credential in (provider.credentials or (None,))
+            )
+        )
+    finally:
+        await transport.aclose()
 
 
 def _check_database(settings: Settings, problems: list[str]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from polyroute.types.chat import AnyEvent, ChatRequest, ChatResponse, ModelProfile, Rendered
 from polyroute.types.errors import Failure, PolyrouteError
+from polyroute.types.limits import Quota
 from polyroute.types.operations import Dialect, Operation
 from polyroute.types.plans import Target
 from polyroute.types.records import KeyRecord, RequestRecord
@@ -196,6 +197,9 @@ class Adapter(Protocol):
     @property
     def exchange(self) -> Exchange | None:
         """How to get an answer that takes several HTTP requests (a job queue); None where `Transport.send` is enough."""
+
+    def quota(self, headers: Headers) -> Quota | None:
+        """What an answer's rate-limit headers say is left; None where they say nothing."""
 
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure:
         """What an error answer means."""

@@ -27,8 +27,10 @@ def test_every_recorded_exchange_passes(tmp_path: Path) -> None:
     settings.write_text(told.replace("isolate_errors: true", "isolate_errors: false"), encoding="utf-8")
     command = f"{sys.executable} -m polyroute serve --config {{config}} --port {{port}}"
     done = subprocess.run(
-        [sys.executable, runner, "--recordings", str(recordings), "--settings", str(settings), "--command", command, "--json", str(report),
-         "--floor", "100"],
+        [
+            sys.executable, runner, "--recordings", str(recordings), "--settings", str(settings), "--command", command,
+            "--json", str(report), "--floor", "100",
+        ],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, "PYTHONPATH": _SOURCES, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip

@@ -30,8 +30,8 @@ def sandbox(simulated: SimulatedProviders) -> SimulatedProviders:
 
 @pytest.fixture(scope="session")
 def gateway(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway in open mode with openai, together and groq. Its breakers never open on failures, and each test of the
-    matrix has a route and models of its own, so that tests do not feel each other."""
+    """A gateway in open mode with openai, together and groq. Its breakers never open on failures, no credential is benched,
+    and each test of the matrix has a route and models of its own, so that tests do not feel each other."""
     routes = {}
     hasty = {"headers": 0.5, "first_token": 0.5, "idle": 0.5}
     for case in (*FAULTS, *ALL_DOWN):
@@ -48,7 +48,11 @@ def gateway(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFact
     routes["hasty"] = {"targets": ["openai/hasty-1", "together/hasty-2"], "timeouts": hasty}
     routes["small"] = {"targets": ["openai/gpt-4o-mini"]}
     config = {
-        "defaults": {"retries": 0, "breaker": {"failures": 100_000, "minimum": 100_000}},
+        "defaults": {
+            "retries": 0,
+            "breaker": {"failures": 100_000, "minimum": 100_000},
+            "bench": {"rejected": 0.001, "quota": 0.001, "rate_limited": 0.001, "longest": 0.001},
+        },
         "providers": {
             "openai": {"base_url": f"{simulated.url}/openai/v1", "api_key": "sk-openai"},
             "together": {"base_url": f"{simulated.url}/together/v1", "api_key": "sk-together"},

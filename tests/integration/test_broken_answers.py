@@ -28,7 +28,7 @@ def test_a_stream_that_breaks_off_ends_with_an_error_and_never_with_a_clean_fini
         "openai", faults=[fault], tokens_per_second=25
     )  # or all came at once, and the caller had seen nothing yet
 
-    answer = STREAM.send(client, "hasty")
+    answer = STREAM.send(client, "hasty", x_polyroute_rescue="error")
 
     assert answer.status_code == 200
     assert answer.headers["x-polyroute-provider"] == "openai"

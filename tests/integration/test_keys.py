@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -156,13 +155,11 @@ def test_a_revoked_key_is_refused_by_every_worker_within_two_seconds(
     key, key_id = issue(guarded, "--name", "leaver")
     await_known(guarded, key)
     done = run_here("keys", "revoke", "leaver", folder=guarded.folder)
-    revoked = time.monotonic()
     assert done.returncode == 0
     assert key_id in done.stdout
     with closing(sqlite3.connect(guarded.folder / "polyroute.db")) as shell:
         assert shell.execute("SELECT revoked_at FROM keys WHERE id = ?", (key_id,)).fetchone()[0]
     eventually(lambda: all(_models(guarded, key) == 401 for _ in range(10)), within=2)
-    assert time.monotonic() - revoked < 2.5
     answer = ask_alone(guarded, bearer(key))
     assert answer.status_code == 401
     assert "has been revoked" in answer.json()["error"]["message"]

@@ -47,10 +47,11 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 @pytest.fixture(scope="module")
 def persistent(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway that retries once, has two credentials at openai, and whose breakers open after three failures."""
+    credentials = ["sk-invalid", {"key": "sk-good", "weight": 0}]  # weight 0: only when the other is refused
     config = {
-        "defaults": {"retries": 1, "breaker": {"failures": 3}},
+        "defaults": {"retries": 1, "breaker": {"failures": 3}, "bench": {"rejected": 0.001, "longest": 0.001}},
         "providers": {
-            "openai": {"base_url": f"{simulated.url}/openai/v1", "credentials": ["sk-invalid", "sk-good"]},
+            "openai": {"base_url": f"{simulated.url}/openai/v1", "credentials": credentials},
             "together": {"base_url": f"{simulated.url}/together/v1", "api_key": "sk-together"},
             "groq": {"base_url": f"{simulated.url}/groq/openai/v1", "api_key": "sk-groq"},
             "xai": {"base_url": f"{simulated.url}/xai/v1", "api_key": "sk-xai"},

@@ -175,11 +175,12 @@ def cohere(arguments: str | None = None) -> Scripted:
     call = {"id": "w_1", "type": "function", "function": {"name": "w", "arguments": arguments or ""}}
     message: dict[str, Any] = {"role": "assistant", "content": [{"type": "text", "text": "two words"}]}
     finish = "COMPLETE"
+    pieces = [{"message": {"content": {"text": text}}} for text in ("two ", "words")]
     events: list[Any] = [
         {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
-        *({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": text}}}} for text in ("two ", "words")),
+        *({"type": "content-delta", "index": 0, "delta": piece} for piece in pieces),
         {"type": "content-end", "index": 0},
-    ]  # fmt: skip
+    ]
     if arguments is not None:
         message, finish = {"role": "assistant", "tool_calls": [call]}, "TOOL_CALL"
         events = [

@@ -163,7 +163,7 @@ async def test_a_stream_that_breaks_off_raises(sandbox: SimulatedProviders, conf
     pieces: list[str] = []
 
     async def read() -> None:
-        async with await gateway.stream("text", "Hello") as stream:
+        async with await gateway.stream("text", "Hello", polyroute={"rescue": "error"}) as stream:
             async for piece in stream:
                 pieces.append(piece)
 

@@ -9,8 +9,10 @@ from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
 from polyroute.admin.explanations import Explanations
+from polyroute.admin.health import health_routes
 from polyroute.admin.providers import ProviderReport, Recommendation, cheapest_first, recommend, report
 from polyroute.catalog.model import Catalog
+from polyroute.engine.reporting import HealthDesk
 from polyroute.ports import LedgerReader
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Category
@@ -20,10 +22,14 @@ Authorise = Callable[[Request], Awaitable[None] | None]
 
 
 def build_admin(
-    reader: LedgerReader, catalog: Callable[[], Catalog], authorise: Authorise, explanations: Explanations
+    reader: LedgerReader,
+    catalog: Callable[[], Catalog],
+    authorise: Authorise,
+    explanations: Explanations,
+    desk: HealthDesk | None = None,
 ) -> FastAPI:
-    """The ASGI application under `/api` and `/admin/api`. `catalog` gives the one of the moment; every endpoint asks
-    `authorise` first."""
+    """The ASGI application under `/api`, `/admin/api` and `/metrics`. `catalog` gives the one of the moment; every endpoint
+    asks `authorise` first."""
     admin = FastAPI(
         title="Polyroute operators' API",
         openapi_url="/api/openapi.json",
@@ -33,6 +39,9 @@ def build_admin(
     )
     admin.add_exception_handler(PolyrouteError, _render_error)
     admin.add_exception_handler(404, _render_not_found)
+
+    if desk is not None:
+        admin.include_router(health_routes(desk, catalog))
 
     # Plain functions: the reader blocks, so each runs in a worker thread.
     @admin.get("/api/providers/stats", tags=["providers"], summary="All categories")

@@ -24,6 +24,7 @@ def error_headers(error: PolyrouteError) -> Headers:
         headers.append((b"x-polyroute-attempts", b"%d" % len(error.attempts)))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(0, math.ceil(error.retry_after))))
+    headers += error.headers
     if error.kind is ErrorKind.TOO_LARGE:
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     return headers

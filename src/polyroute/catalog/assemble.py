@@ -55,6 +55,8 @@ def assemble_provider(
         "checked": row.checked if row else None,
         "models_path": row.models_path if row else None,
         "enabled": True,
+        "limits": entry.limits,
+        "terms": MappingProxyType(dict(entry.terms)),
         "tags": frozenset(entry.tags),
         "mark_up": entry.mark_up,
         "model_facts": MappingProxyType(read_model_facts(name, entry, problems)),

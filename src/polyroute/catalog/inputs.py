@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from polyroute.catalog.model import Persona, SameModel
+from polyroute.catalog.model import CredentialTerms, Persona, RescueMode, SameModel
+from polyroute.types.limits import Limits, ProviderLimits
 
 
 class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,8 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the configuration's `providers`. None and empty mean that the built-in row decides.
 
     `priority` and `models` may be given once for all operations or by operation (or category, for `priority`).
-    `credentials` are secrets. `timeouts` holds only the seconds that differ from the defaults.
+    `credentials` are secrets, and `terms` what is said of some of them, by secret. `timeouts` holds only the seconds that
+    differ from the defaults.
     """
 
     enabled: bool = True
@@ -70,12 +72,21 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] | None = None
     timeouts: dict[str, float] | None = None
     options: dict[str, Any] = {}
+    terms: dict[str, CredentialTerms] = {}
+    limits: ProviderLimits | None = None
     tags: tuple[str, ...] = ()
     mark_up: float = 1.0
     model_facts: dict[str, ModelEntry] = {}
 
     def __repr__(self) -> str:
         return f"ProviderEntry(adapter={self.adapter!r}, base_url={self.base_url!r}, enabled={self.enabled!r})"
+
+
+class HedgeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Hedging of a route; `after` is "p95" or seconds."""
+
+    after: Literal["p95"] | float = "p95"
+    share: float = 0.05
 
 
 class ComplexityEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +114,9 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: dict[str, float] | None = None
     retries: int | None = None
     persona: Persona | None = None
+    limits: Limits | None = None
+    rescue: RescueMode | None = None
+    hedge: HedgeEntry | None = None
     on_context_too_long: tuple[str, ...] = ()
     on_content_filtered: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
+from polyroute.types.limits import Limits, ProviderLimits
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 from polyroute.types.usage import Price
 
 Policy = Literal["priority", "weighted", "cheapest", "fastest", "balanced", "least_busy", "free_first"]
+
+RescueMode = Literal["continue", "restart", "error"]
+"""What becomes of a stream that breaks after the caller has begun to read it: it goes on at the next target from what was
+sent, is asked for anew there, or ends with an error."""
+RESCUE_MODES: tuple[RescueMode, ...] = get_args(RescueMode)
 
 
 SameModel = Literal["listed", "direct", "price", "latency"]
@@ -30,6 +36,14 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     rename: Mapping[str, str] = MappingProxyType({})
     force: Mapping[str, Any] = MappingProxyType({})
     default: Mapping[str, Any] = MappingProxyType({})
+
+
+class CredentialTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of one credential beside its secret: a `label` to know it by, its weight in the rotation, its limits."""
+
+    label: str | None = None
+    weight: float = 1.0
+    limits: Limits | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +128,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     checked: date | None
     models_path: str | None = None
+    terms: Mapping[str, CredentialTerms] = MappingProxyType({})
+    """By credential; one that is not in it has the usual terms."""
+    limits: ProviderLimits | None = None
     tags: frozenset[str] = frozenset()
     mark_up: float = 1.0
     model_facts: Mapping[str, ModelFacts] = MappingProxyType({})
@@ -145,6 +162,14 @@ class Persona(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_effort: str | None = None
 
 
+class Hedge(msgspec.Struct, frozen=True, kw_only=True):
+    """When a whole answer is asked of a second target as well: `after` so many seconds (None: the first target's 95th
+    percentile), for at most this `share` of the route's requests."""
+
+    after: float | None = None
+    share: float = 0.05
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A name that callers use. `targets` are ordered as configured; `fallbacks` are tried after them, in order.
     `built_in` routes span every provider that serves the operation. `drops` are targets that were configured and cannot be
@@ -163,6 +188,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     retries: int | None = None
     drops: tuple[Drop, ...] = ()
     persona: Persona | None = None
+    limits: Limits | None = None
+    rescue: RescueMode = "continue"
+    hedge: Hedge | None = None
     longer_context: tuple[Target, ...] = ()
     other_filter: tuple[Target, ...] = ()
     kinds: tuple[ProviderKind, ...] = ()

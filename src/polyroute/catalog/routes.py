@@ -12,6 +12,7 @@ from polyroute.catalog.inputs import CatalogInput, RouteEntry
 from polyroute.catalog.model import Currency, Defaults, Persona, Policy, Provider, Route, SkippedProvider, Split
 from polyroute.catalog.money import invalid_codes
 from polyroute.catalog.problems import Problems, find_nearest
+from polyroute.catalog.resilience import read_hedge, read_rescue
 from polyroute.types.operations import Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 
@@ -146,6 +147,9 @@ class RouteReader:
             retries=entry.retries,
             drops=tuple(drops),
             persona=self.persona(name, entry, operation),
+            limits=entry.limits,
+            rescue=read_rescue(name, entry, operation, self.problems),
+            hedge=read_hedge(name, entry, operation, self.problems),
             longer_context=longer,
             other_filter=other,
             split=split,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
-from polyroute.engine.settlement import Settlement
+from polyroute.engine.attempts import Attempt
+from polyroute.engine.delivered import Delivered
 from polyroute.engine.translators import StreamTranslator
-from polyroute.ports import AnswerReader, Headers, Timeouts, WireResponse
+from polyroute.ports import Headers
 from polyroute.types.errors import AttemptFailed, Failure, PolyrouteError
 
 
@@ -22,34 +23,62 @@ class WholeAnswer:
         self.body = body
 
 
+class Course(Protocol):
+    """Who decides how a stream ends, and writes it down."""
+
+    def served(self, attempt: Attempt) -> None:
+        """The answer is whole; may be called more than once."""
+
+    def broke(self, attempt: Attempt, failure: Failure) -> PolyrouteError:
+        """The answer broke off; gives the caller's error, should nobody go on with it."""
+
+    def missing_end(self, attempt: Attempt, delivered: Delivered) -> bytes | None:
+        """The rest of a stream that broke when all had been said; None when there was more to come."""
+
+    async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
+        """The attempt that goes on with a broken stream; None when nobody can."""
+
+    def ended(self, attempt: Attempt, error: PolyrouteError | None) -> None:
+        """The stream is over before its end; may be called more than once."""
+
+    def render_error(self, error: PolyrouteError) -> bytes | None:
+        """How a relayed stream says that it failed; None where its dialect has no words for that."""
+
+
 class StreamAnswer:
     """An answer that has committed and goes on. Take `next` until it gives b"", and `close` it in any case."""
 
     __slots__ = (
-        "_deadline", "_done", "_failed", "_first", "_idle", "_loop", "_on_served", "_reader", "_render_error",
-        "_response", "_settlement", "_simulated", "headers", "status",
+        "_attempt", "_course", "_deadline", "_delivered", "_done", "_first", "_idle", "_loop", "_reader", "_response",
+        "headers", "status",
     )  # fmt: skip
 
     def __init__(
-        self, headers: Headers, first: bytes, response: WireResponse, reader: AnswerReader, settlement: Settlement,
-        *, timeouts: Timeouts, deadline: float, on_served: Callable[[], None],
-        on_failed: Callable[[Failure], PolyrouteError], render_error: Callable[[PolyrouteError], bytes | None],
-        simulated: bool, loop: asyncio.AbstractEventLoop,
-    ) -> None:  # fmt: skip
+        self,
+        headers: Headers,
+        attempt: Attempt,
+        course: Course,
+        *,
+        deadline: float,
+        delivered: Delivered | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """`delivered` keeps what the caller gets, where a rescue is possible."""
         self.status = 200
         self.headers = headers
-        self._first = first
-        self._response = response
-        self._reader = reader
-        self._settlement = settlement
-        self._idle = timeouts.idle
+        self._course = course
         self._deadline = deadline
-        self._on_served = on_served
-        self._failed = on_failed
-        self._render_error = render_error
-        self._simulated = simulated
+        self._delivered = delivered
         self._done = False
         self._loop = loop
+        self._follow(attempt)
+
+    def _follow(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._first = attempt.out
+        self._response = attempt.response
+        self._reader = attempt.reader
+        self._idle = attempt.timeouts.idle
 
     async def next(self) -> bytes:
         """More of the answer, b"" after its end.
@@ -61,45 +90,75 @@ class StreamAnswer:
             first, self._first = self._first, b""
             if self._reader.seen.ended:
                 self._served()
+            if self._delivered is not None:
+                self._delivered.add(first)
             return first
         while not self._done:
             try:
                 data = await self._response.receive(min(self._loop.time() + self._idle, self._deadline))
                 out = self._reader.feed(data) if data else self._reader.end()
             except AttemptFailed as broken:
-                return self._break_off(broken.failure)
+                out = await self._break_off(broken.failure)
+                if out or self._done:
+                    return out
+                continue
             if not data:
                 self._done = True
                 self._served()
-                return out
+                return out + self._attempt.lane.closing(self._reader.seen)
             if self._reader.seen.ended:
                 self._served()  # before the caller can take the answer for whole
             if out:
+                if self._delivered is not None:
+                    self._delivered.add(out)
                 return out
         return b""
 
     def _served(self) -> None:
-        self._on_served()
+        self._course.served(self._attempt)
 
-    def _break_off(self, failure: Failure) -> bytes:
-        self._done = True
+    async def _break_off(self, failure: Failure) -> bytes:
+        """What follows on a break: the first bytes of another target's continuation (if it has some already), the missing
+        end, or the error."""
         self._response.abort()
+        attempt, delivered = self._attempt, self._delivered
         if self._reader.seen.ended:
+            self._done = True
             return b""  # everything that counts had come
-        error = self._failed(failure)
-        self._settlement.broken_off(self._reader.seen, error, simulated=self._simulated)
+        if delivered is not None and (rest := self._course.missing_end(attempt, delivered)) is not None:
+            self._done = True
+            self._served()
+            return rest
+        error = self._course.broke(attempt, failure)
+        if delivered is not None:
+            followed = await self._course.rescue(attempt, failure, delivered)
+            if followed is not None:
+                return self._go_on(followed, delivered)
+        self._done = True
+        self._course.ended(self._attempt, error)
         if isinstance(self._reader, StreamTranslator):
             return self._reader.error(error)
-        rendered = self._render_error(error)
+        rendered = self._course.render_error(error)
         if rendered is None:
             raise error
         return rendered
+
+    def _go_on(self, attempt: Attempt, delivered: Delivered) -> bytes:
+        """Another attempt's stream follows."""
+        self._follow(attempt)
+        if attempt.whole:
+            self._done = True
+            self._served()
+        first, self._first = self._first, b""
+        if first:
+            delivered.add(first)
+        return first
 
     def close(self) -> None:
         """The surface is done with the answer, whole or not; may be called any number of times."""
         self._done = True
         self._response.abort()
-        self._settlement.broken_off(self._reader.seen, None, simulated=self._simulated)
+        self._course.ended(self._attempt, None)
 
 
 Answer = WholeAnswer | StreamAnswer

@@ -108,13 +108,17 @@ def take_options(fields: dict[str, msgspec.Raw], headers: dict[str, str]) -> Opt
 
 
 def read_options(raw: msgspec.Raw | str | None, headers: dict[str, str] | None) -> Options:
-    """A `polyroute` object as JSON, or else `x-polyroute-*` headers (names without that prefix)."""
+    """A `polyroute` object as JSON, or else `x-polyroute-*` headers (names without that prefix). An explanation may be asked
+    for by header besides."""
     if raw is None:
         return options_from_headers(headers) if headers else NO_OPTIONS
     try:
-        return _OPTIONS.decode(raw)
+        options = _OPTIONS.decode(raw)
     except (msgspec.MsgspecError, ValueError) as error:
         raise invalid(f"'polyroute': {error}", "polyroute") from error
+    if headers and "explain" in headers:
+        return msgspec.structs.replace(options, explain=options_from_headers({"explain": headers["explain"]}).explain)
+    return options
 
 
 def options_from_headers(headers: dict[str, str]) -> Options:

@@ -10,17 +10,29 @@ from functools import lru_cache
 
 import msgspec
 
+from polyroute.catalog.model import RescueMode
+from polyroute.dialects.registry import is_chat
+from polyroute.engine.access import WHY_NOT, Ticket
 from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
+from polyroute.engine.attempts import Attempt
+from polyroute.engine.delivered import Delivered
+from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
-from polyroute.engine.lanes import Conversation, Lane, open_lane
+from polyroute.engine.hedging import Hedging
+from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
+from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
+from polyroute.engine.race import race
+from polyroute.engine.rescue import Rescue, missing_end
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
-from polyroute.ports import AnswerReader, Call, Credential, Headers, Timeouts, Transport, WireResponse
+from polyroute.ports import AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
+from polyroute.routing.limits import Refused
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
 from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.plans import Target
+from polyroute.types.records import AttemptRecord
 
 _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer that a caller could take
 _LARGEST_ERROR = 1 << 20
@@ -36,7 +48,8 @@ class Execution:
     def __init__(
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
-        loop: asyncio.AbstractEventLoop,
+        loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
+        drills: Drills = NO_DRILLS,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -48,60 +61,103 @@ class Execution:
         self._timeouts = timeouts
         self._deadline = deadline
         self._breakers = breakers
+        self._drills = drills
         self._retries = retries
         self._render_error = render_error
+        self._rescue = rescue
+        self._hedging = hedging
+        self._left = deque(planned.plan.targets)
         self._loop = loop
+        self._refusal: PolyrouteError | None = None
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
-        left = deque(self._plan.targets)
+        left = self._left
         while left:
-            target = left.popleft()
-            outcome = await self._try_target(self._runtime.providers[target.provider], target, len(left))
+            outcome = await self._try_next()
             match outcome:
+                case Attempt():
+                    return self._answer(outcome)
                 case NextTarget(to="other_model"):
-                    left = deque(other for other in left if other.model != target.model)
+                    failed = self._failed_target()
+                    left = self._left = deque(other for other in left if other.model != failed.model)
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
-                    left = deque(self._planned.detour(to, target, left, tried, self._loop.time()))
+                    failed = self._failed_target()
+                    detour = self._planned.detour(self._call, to, failed, left, tried, self._loop.time())
+                    left = self._left = deque(detour)
                 case NextTarget():
                     pass
                 case Stop():
                     break
-                case answer:
-                    return answer
         if not self._settlement.failures:
-            raise PolyrouteError(ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited.")
+            raise self._refusal or PolyrouteError(
+                ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited."
+            )
         raise all_failed(self._settlement.failures, self._call.id)
 
-    async def _try_target(
-        self, provider: LiveProvider, target: Target, targets_left: int
-    ) -> Answer | NextTarget | Stop:
+    def _failed_target(self) -> Target:
+        last = self._settlement.failures[-1][0]
+        return Target(last.provider, last.model)
+
+    async def _try_next(self) -> Attempt | NextTarget | Stop:
+        """The next target; or the next two, where the route hedges and the first keeps us waiting."""
+        left, hedging = self._left, self._hedging
+        target = left.popleft()
+        if hedging is None or self._call.stream or not left:
+            return await self.try_target(target, len(left))
+        wait = hedging.patience(target)
+        started = self._loop.time()
+        if wait is None:
+            outcome = await self.try_target(target, len(left))
+        else:
+            outcome = await race(self.try_target, target, left, wait, hedging)
+        if isinstance(outcome, Attempt):
+            hedging.observe(outcome.target, self._loop.time() - started)
+        return outcome
+
+    async def try_target(
+        self, target: Target, targets_left: int, opener: LaneOpener = open_lane
+    ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
+        provider = self._runtime.providers[target.provider]
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
-        credentials = provider.credentials
+        access = provider.access
         provider.retries.deposit()
-        used = tries = 0
+        tries = 0
+        used: list[str] = []
         while True:
             started = loop.time()
             if not breakers.begin(target, operation, started) and not self._plan.probe:
                 return NextTarget()
-            credential = credentials[used] if credentials else None
+            ticket = access.open if access.plain else await self._enter(provider, target, targets_left, used)
+            if not isinstance(ticket, Ticket):
+                return ticket
+            credential = ticket.credential
             tries += 1
-            self._settlement.begin(target, credential.label if credential is not None else None)
+            record = self._settlement.begin(
+                target, credential.label if credential is not None else None, access, ticket
+            )
             try:
-                answer = await self._attempt(provider, target, credential)
+                attempt = await self._attempt(provider, target, ticket, record, opener)
             except AttemptFailed as failed:
                 failure = failed.failure
             except asyncio.CancelledError:
                 breakers.release(target, operation, loop.time())
+                self._settlement.abandon(record)
                 raise
             else:
-                breakers.succeed(target, operation, loop.time(), started)
-                return answer
+                now = loop.time()
+                breakers.succeed(target, operation, now, started)
+                if ticket is not access.open:
+                    access.succeed(ticket, target.model, now, started)
+                return attempt
             now = loop.time()
-            self._settlement.fail(failure)
-            credentials_left = max(0, len(credentials) - used - 1)
+            self._settlement.fail(record, failure)
+            access.fail(ticket, target.model, failure, now)
+            if credential is not None:
+                used.append(credential.label)
+            credentials_left = access.pool.others_left(target.model, now, used)
             breakers.fail(
                 target, operation, failure, now,
                 kind=provider.row.kind, started=started, credentials_left=credentials_left,
@@ -122,20 +178,50 @@ class Execution:
             )
             match step:
                 case SameTarget():
+                    used.clear()
                     await asyncio.sleep(step.after + _TIMER_STEP)  # not a hair before the breaker's rest is over
                 case NextCredential():
-                    used += 1
+                    pass
                 case _:
                     return step
 
-    async def _attempt(self, provider: LiveProvider, target: Target, credential: Credential | None) -> Answer:
+    async def _enter(
+        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str]
+    ) -> Ticket | NextTarget | Stop:
+        """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
+        that is passed over for want of it is noted with the reason."""
+        access, now = provider.access, self._loop.time()
+        tokens, last = estimate_tokens(self._call), targets_left == 0
+        point = random.random()  # noqa: S311 (spreads load; nothing secret)
+        found: Ticket | Refused | None = None
+        try:
+            found = access.enter(target.model, tokens, now, point, used, last=last)
+            if not isinstance(found, Ticket) and last and found.limit != "credentials":
+                found = await access.queue(target.model, tokens, point, used, deadline=self._deadline)
+        finally:
+            if not isinstance(found, Ticket):
+                self._breakers.release(target, self._call.operation, self._loop.time())
+        if isinstance(found, Ticket):
+            return found
+        reason = WHY_NOT[found.limit]
+        self._settlement.passed_over(target, f"{target.provider}: {reason}")
+        if not last:
+            return NextTarget()
+        self._refusal = PolyrouteError(
+            ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after
+        )
+        return Stop(reason)
+
+    async def _attempt(
+        self, provider: LiveProvider, target: Target, ticket: Ticket, record: AttemptRecord, opener: LaneOpener
+    ) -> Attempt:
         """One try. Raises AttemptFailed."""
         adapter = provider.adapter
         endpoint = adapter.endpoint(self._call.operation, self._call.dialect)
         if endpoint is None:  # the plan only holds targets that serve the operation
             raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=f"{target} does not serve this operation."))
         try:
-            lane = open_lane(self._conversation, adapter, endpoint, target, credential)
+            lane = opener(self._conversation, adapter, endpoint, target, ticket.credential)
         except PolyrouteError as error:
             raise AttemptFailed(
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
@@ -143,12 +229,16 @@ class Execution:
         timeouts = provider.row.timeouts or self._timeouts
         send = adapter.exchange
         sent_at = self._loop.time()
+        if self._drills:
+            await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
         response = await (
             self._transport.send(lane.request, timeouts, self._deadline)
             if send is None
             else send(self._transport, lane.request, timeouts, self._deadline)
         )
         try:
+            if ticket is not provider.access.open and (quota := adapter.quota(response.headers)) is not None:
+                provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))
             content_type = _content_type(response.headers)
@@ -157,17 +247,10 @@ class Execution:
         except BaseException:
             response.abort()
             raise
-        headers = self._headers(target, lane.media_type(content_type), lane)
-        if provider.row.simulated:
-            headers.append((b"x-polyroute-simulated", b"1"))
-        if whole:
-            self._settlement.first_token()
-            self._settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
-            if self._settlement.cost is not None:
-                headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
-            return WholeAnswer(response.status, headers, out)
-        self._settlement.first_token()
-        return self._stream(provider, target, lane, response, reader, headers, out, timeouts)
+        return Attempt(
+            provider, target, lane, response, reader, record, timeouts=timeouts,
+            media_type=lane.media_type(content_type), out=out, whole=whole,
+        )  # fmt: skip
 
     async def _classify(self, provider: LiveProvider, response: WireResponse) -> Failure:
         try:
@@ -201,25 +284,58 @@ class Execution:
             if stream and reader.seen.meaningful:
                 return b"".join(held), False
 
-    def _stream(
-        self, provider: LiveProvider, target: Target, lane: Lane, response: WireResponse, reader: AnswerReader,
-        headers: Headers, first: bytes, timeouts: Timeouts,
-    ) -> StreamAnswer:  # fmt: skip
-        settlement, call, loop, breakers = self._settlement, self._call, self._loop, self._breakers
+    def _answer(self, attempt: Attempt) -> Answer:
+        self._settlement.first_token(attempt.record)
+        headers = self._headers(attempt.target, attempt.media_type, attempt.lane)
+        if attempt.provider.row.simulated:
+            headers.append((b"x-polyroute-simulated", b"1"))
+        if attempt.whole:
+            self.served(attempt)
+            if self._settlement.cost is not None:
+                headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
+            return WholeAnswer(attempt.response.status, headers, attempt.out)
+        can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
+        delivered = Delivered(self._call.dialect) if can_be_rescued else None
+        return StreamAnswer(headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop)
 
-        def served() -> None:
-            if settlement.current is not None:
-                settlement.served(reader.seen, response.status, lane.dropped, simulated=provider.row.simulated)
+    # ---------------------------------------------------------------- how a stream ends
 
-        def failed(failure: Failure) -> PolyrouteError:
-            settlement.fail(failure)
-            breakers.fail(target, call.operation, failure, loop.time(), kind=provider.row.kind)
-            return broken_answer(*settlement.failures[-1], call.id)
-
-        return StreamAnswer(
-            headers, first, response, reader, settlement, timeouts=timeouts, deadline=self._deadline,
-            on_served=served, on_failed=failed, render_error=self._render_error, simulated=provider.row.simulated, loop=loop,
+    def served(self, attempt: Attempt) -> None:
+        """The answer is whole."""
+        self._settlement.served(
+            attempt.record, attempt.reader.seen, attempt.response.status, attempt.lane.dropped,
+            simulated=attempt.provider.row.simulated,
         )  # fmt: skip
+
+    def broke(self, attempt: Attempt, failure: Failure) -> PolyrouteError:
+        """The answer broke off; gives the caller's error, should nobody go on with it."""
+        self._settlement.fail(attempt.record, failure)
+        self._breakers.fail(
+            attempt.target, self._call.operation, failure, self._loop.time(), kind=attempt.provider.row.kind
+        )
+        return broken_answer(*self._settlement.failures[-1], self._call.id)
+
+    def missing_end(self, attempt: Attempt, delivered: Delivered) -> bytes | None:
+        """The rest of a stream that broke when all had been said; None when there was more to come."""
+        return missing_end(delivered, self._call.dialect, attempt.reader)
+
+    async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
+        """The attempt that goes on with a broken stream; None when nobody can."""
+        rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
+        followed = await rescue.run(attempt, failure, delivered, self.try_target)
+        if followed is not None:
+            self._settlement.first_token(followed.record)
+        return followed
+
+    def ended(self, attempt: Attempt, error: PolyrouteError | None) -> None:
+        """The stream is over before its end: with an error, or (None) because the caller left."""
+        self._settlement.broken_off(
+            attempt.record, attempt.reader.seen, error, simulated=attempt.provider.row.simulated
+        )
+
+    def render_error(self, error: PolyrouteError) -> bytes | None:
+        """How a relayed stream says that it failed; None where its dialect has no words for that."""
+        return self._render_error(error)
 
     def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
         settlement = self._settlement

@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from polyroute.catalog.model import RESCUE_MODES, RescueMode
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
 from polyroute.engine.lanes import Conversation
+from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.planning import NoTarget, Planned, Planning
 from polyroute.engine.runtime import Runtime
 from polyroute.engine.settlement import Settlement
@@ -36,6 +39,8 @@ class Gateway:
         self.admission = admission
         self.breakers = breakers
         self.transport = transport
+        self.limits = CallLimits()
+        self.drills: Drills = {}
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
@@ -53,6 +58,7 @@ class Gateway:
         """
         call = conversation.call
         runtime = self.runtime
+        admitted: Admitted | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
         try:
             choice = runtime.choose(call.model, call.operation)
@@ -60,6 +66,9 @@ class Gateway:
             conversation.persona = choice.persona
             loop = self._loop or asyncio.get_running_loop()
             now = loop.time()
+            if choice.limits is not None or (call.key is not None and call.key.limits is not None):
+                admitted = self.limits.admit(call, choice.name, choice.limits, now)
+                settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
@@ -68,20 +77,26 @@ class Gateway:
                 conversation, planned, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error),
+                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills,
             )  # fmt: skip
-            return _explained(await execution.run(), call, planned)
+            answer = _explained(await execution.run(), call, planned)
         except PolyrouteError as error:
             if isinstance(error, NoTarget):
                 settlement.planned(error.planned)
             error.request_id = call.id
+            if admitted is not None:
+                error.headers = tuple(admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
             raise
         except asyncio.CancelledError:
-            settlement.broken_off(None, None, simulated=False)
+            settlement.broken_off(None, None, None, simulated=False)
             raise
         except BaseException:
             settlement.refused(PolyrouteError(ErrorKind.INTERNAL, "A fault of Polyroute's own; see its log."))
             raise
+        if admitted is not None:
+            answer.headers += admitted.headers(loop.time())
+        return answer
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:
         """Write down a request of a known caller that was refused before it was a call."""
@@ -118,6 +133,19 @@ def _patience(timeouts: Timeouts, call: Call) -> Timeouts:
             ErrorKind.INVALID_REQUEST, "'polyroute.timeout' must be between 0 and 86400 seconds.", param="polyroute"
         )
     return msgspec.structs.replace(timeouts, total=min(wish, timeouts.total))
+
+
+def rescue_mode(usual: RescueMode, call: Call) -> RescueMode:
+    """What becomes of a stream that breaks: the caller's wish, else the route's. Raises PolyrouteError(invalid_request)."""
+    wish = call.options.rescue
+    if wish is None:
+        return usual
+    for mode in RESCUE_MODES:
+        if wish == mode:
+            return mode
+    raise PolyrouteError(
+        ErrorKind.INVALID_REQUEST, f"'polyroute.rescue' must be one of {', '.join(RESCUE_MODES)}.", param="polyroute"
+    )
 
 
 def _explained(answer: Answer, call: Call, planned: Planned) -> Answer:

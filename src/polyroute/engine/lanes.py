@@ -3,6 +3,7 @@ where it does not. Either way the engine sees one upstream request and one reade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.forms import Form
-from polyroute.engine.observe import BytesObserver, ParserObserver, WholeObserver
+from polyroute.engine.observe import STREAM_ENDS, WAITED_FOR, BytesObserver, ParserObserver, WholeObserver
 from polyroute.engine.persona import apply_persona
 from polyroute.engine.translators import StreamTranslator, UnstreamedReader, WholeTranslator, make_renderer
 from polyroute.ports import (
@@ -52,15 +53,22 @@ class Lane(Protocol):
     def media_type(self, upstream: bytes) -> bytes:
         """The media type of what the caller gets."""
 
+    def closing(self, seen: Observation) -> bytes:
+        """What a relayed stream lacks that was whole when it ended; b"" as a rule."""
+
+
+LaneOpener = Callable[["Conversation", Adapter, Endpoint, Target, Credential | None], Lane]
+"""Makes the request of one attempt. Raises PolyrouteError when the target cannot be asked."""
+
 
 class Conversation:
     """What is known of a call beyond its envelope, parsed at most once however many attempts need it."""
 
-    def __init__(self, call: Call, form: Form | None = None) -> None:
+    def __init__(self, call: Call, form: Form | None = None, *, request: ChatRequest | None = None) -> None:
         self.call = call
         self.form = form
         self.persona: Persona | None = None
-        self._request: ChatRequest | None = None
+        self._request = request
 
     @property
     def request(self) -> ChatRequest:
@@ -132,13 +140,18 @@ class RelayLane:
         if not self._call.stream:
             return WholeObserver(dialect, seen)
         if content_type.startswith(JSON) and dialect is not _GEMINI:
-            return UnstreamedReader(codec(dialect), codec(dialect), self._stub(), self._call, seen)
+            return UnstreamedReader(codec(dialect), make_renderer(codec(dialect), self._stub(), self._call), seen)
         if dialect is _OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
-        return ParserObserver(codec(dialect).parser(), seen)
+        return ParserObserver(codec(dialect).parser(), seen, dialect)
 
     def _stub(self) -> ChatRequest:
         return ChatRequest(model=self._call.model, messages=(), stream=True)
+
+    def closing(self, seen: Observation) -> bytes:
+        """The end that clients of the dialect wait for, where the provider left it out."""
+        dialect = self._call.dialect
+        return STREAM_ENDS[dialect] if self._call.stream and dialect in WAITED_FOR and not seen.ended else b""
 
     def media_type(self, upstream: bytes) -> bytes:
         """As the provider said, unless a whole answer had to become a stream."""
@@ -215,9 +228,18 @@ class TranslateLane:
         seen = Observation()
         if not self._call.stream:
             return WholeTranslator(self._upstream, self._caller, self._request, self._call, seen)
-        if content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI:
-            return UnstreamedReader(self._upstream, self._caller, self._request, self._call, seen)
-        return StreamTranslator(self._upstream.parser(), make_renderer(self._caller, self._request, self._call), seen)
+        renderer = make_renderer(self._caller, self._request, self._call)
+        if self.answers_whole(content_type):
+            return UnstreamedReader(self._upstream, renderer, seen)
+        return StreamTranslator(self._upstream.parser(), renderer, seen)
+
+    def answers_whole(self, content_type: bytes) -> bool:
+        """Whether a whole answer came where a stream was asked for."""
+        return content_type.startswith(JSON) and self._upstream.dialect is not _GEMINI
+
+    def closing(self, seen: Observation) -> bytes:
+        """Nothing."""
+        return b""
 
     def media_type(self, upstream: bytes) -> bytes:
         """That of the caller's dialect."""

@@ -22,6 +22,17 @@ from polyroute.types.chat import (
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.operations import Dialect
 
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_LINE_ENDS = (b"\n",)
+_BY_LINES = frozenset({Dialect.OLLAMA, Dialect.OLLAMA_GENERATE})
+STREAM_ENDS = {
+    Dialect.OPENAI_CHAT: b"data: [DONE]\n\n",
+    Dialect.ANTHROPIC_MESSAGES: b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+}
+"""What follows the finish reason, in the dialects where something does."""
+WAITED_FOR = frozenset({Dialect.ANTHROPIC_MESSAGES})
+"""Dialects whose clients take a stream for broken without its end; a missing `[DONE]` is passed on as it is, missing."""
+
 
 def note_event(seen: Observation, event: AnyEvent) -> None:
     """Write down what one canonical event tells."""
@@ -58,25 +69,46 @@ def empty_answer() -> AttemptFailed:
 
 
 class ParserObserver:
-    """Relays a stream of any chat dialect as it is, watching it through the dialect's own parser."""
+    """Relays a stream of any chat dialect as it is, watching it through the dialect's own parser. Bytes leave in whole events,
+    so that something else can follow on them when the stream breaks."""
 
-    def __init__(self, parser: EventParser, seen: Observation) -> None:
+    def __init__(self, parser: EventParser, seen: Observation, dialect: Dialect) -> None:
         self.seen = seen
+        self._end_mark = b"message_stop" if dialect is Dialect.ANTHROPIC_MESSAGES else None
         self._parser = parser
+        self._boundaries = _LINE_ENDS if dialect in _BY_LINES else _EVENT_ENDS
+        self._pieces: list[bytes] = []
+        self._tail = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The same bytes."""
-        for event in self._parser.feed(data):
+        """The same bytes, up to the last event that is complete."""
+        probe = self._tail + data
+        end = max(probe.rfind(boundary) + len(boundary) if boundary in probe else 0 for boundary in self._boundaries)
+        if not end:
+            self._pieces.append(data)
+            self._tail = probe[-3:]
+            return b""
+        cut = end - len(self._tail)
+        self._pieces.append(data[:cut])
+        whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        rest = data[cut:]
+        self._pieces = [rest] if rest else []
+        self._tail = rest[-3:]
+        for event in self._parser.feed(whole):
             note_event(self.seen, event)
-        return data
+        if self.seen.complete and self._end_mark is not None and self._end_mark in whole:
+            self.seen.ended = True
+        return whole
 
     def end(self) -> bytes:
-        """Nothing more; raises when the stream was broken off or empty."""
-        for event in self._parser.close():
+        """What has no end of its own; raises when the stream was broken off or empty."""
+        rest = b"".join(self._pieces)
+        self._pieces = []
+        for event in (*self._parser.feed(rest), *self._parser.close()):
             note_event(self.seen, event)
         if not self.seen.meaningful:
             raise empty_answer()
-        return b""
+        return rest
 
 
 class BytesObserver:

@@ -96,7 +96,7 @@ class Planned:
         return 0 if planner is None else len(planner.candidates)
 
     def detour(
-        self, to: Restriction, failed: Target, left: Iterable[Target], tried: set[Target], now: float
+        self, call: Call, to: Restriction, failed: Target, left: Iterable[Target], tried: set[Target], now: float
     ) -> list[Target]:
         """What is tried after a failure that only some targets can mend: the route's chain for it, else those of `left`
         that are not known to be as short as the one that failed."""
@@ -107,6 +107,14 @@ class Planned:
             return [other for other in left if short is None or (contexts.get(other) or short + 1) > short]
         facts = self._planning.facts(now)
         request = msgspec.structs.replace(self._request, policy=None)
+        if planner.contested or planner.sized:  # which may be more than the route itself had to know
+            required = _requirements(call, planner.contested, sized=planner.sized)
+            request = msgspec.structs.replace(
+                request,
+                needs=request.needs | required.needs,
+                tokens=required.tokens,
+                output_tokens=required.output_tokens,
+            )
         plan = planner.plan(request, facts)
         self.detours.append(record(planner, request, facts, plan, chain=to))
         return [target for target in plan.targets if target not in tried]
@@ -135,13 +143,13 @@ class Planning:
     def plan(self, runtime: Runtime, choice: Choice, call: Call, now: float, *, allow_empty: bool = False) -> Planned:
         """The plan of a call. Raises PolyrouteError: `invalid_request` naming the option that makes no sense, or why there
         is no target, unless `allow_empty`."""
-        options = call.options
+        options, planner = call.options, choice.planner
         plain = (
-            options is NO_OPTIONS and choice.planner.plain and choice.split is None and call.fields is not None
+            options is NO_OPTIONS and planner.plain and choice.split is None and call.fields is not None
             and not self.breakers.restricted and call.fields.keys() <= PLAIN_FIELDS
         )  # fmt: skip
-        if plain and (ready := self._ready.get((choice.planner, call.dialect))) is not None:
-            return Planned(self, choice, choice.planner, *ready)
+        if plain and (ready := self._ready.get((planner, call.dialect))) is not None:
+            return Planned(self, choice, planner, *ready)
         needs, tags = _NOTHING, _NOTHING
         amount: Amount | None = None
         if options is not NO_OPTIONS:
@@ -150,7 +158,6 @@ class Planning:
                 check_route(call, name)
         complexity: Complexity | None = None
         required: Requirements | None = None
-        planner = choice.planner
         if choice.split is not None:
             required = _requirements(call, frozenset(Capability), sized=True)
             complexity = classify(facts_of_fields(call.fields or {}, _body(call), required), choice.split.rules)

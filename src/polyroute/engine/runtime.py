@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.catalog.model import Catalog, Level, Persona, Provider, Split
+from polyroute.catalog.model import Catalog, Level, Persona, Provider, RescueMode, Split
 from polyroute.catalog.resolve import Unresolved, resolve
+from polyroute.engine.access import ProviderAccess
+from polyroute.engine.hedging import Hedging
 from polyroute.ports import Adapter, Credential, PriceBook, Timeouts
 from polyroute.routing.plan import OBSERVED, RoutePlanner
 from polyroute.routing.planners import chain_planner, route_planner
 from polyroute.routing.retry import Restriction, RetryBudget
+from polyroute.types.limits import Limits
 from polyroute.types.operations import Operation
 from polyroute.types.plans import Target
 from polyroute.types.records import label_id
@@ -29,6 +32,7 @@ class LiveProvider(msgspec.Struct, frozen=True):
     adapter: Adapter
     credentials: tuple[Credential, ...]
     retries: RetryBudget
+    access: ProviderAccess
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -45,6 +49,9 @@ class Choice(msgspec.Struct, frozen=True):
     retries: int
     model_id: str
     persona: Persona | None
+    limits: Limits | None
+    rescue: RescueMode
+    hedging: Hedging | None
 
 
 class SnapshotPrices:
@@ -94,6 +101,13 @@ class Runtime:
     def forget_prices(self) -> None:
         """Work out everything anew when it is next asked for: prices were read, or may have changed."""
         self._choices, self._variants = {}, {}
+
+    def inherit(self, earlier: Runtime) -> None:
+        """Take over what was learned of providers before the configuration was read again."""
+        for name, provider in self.providers.items():
+            before = earlier.providers.get(name)
+            if before is not None:
+                provider.access.inherit(before.access)
 
     def choose(self, model: str, operation: Operation) -> Choice:
         """What a name means for an operation. Raises PolyrouteError: `not_found` with the nearest names, `invalid_request`
@@ -151,4 +165,7 @@ class Runtime:
             retries=defaults.retries if route.retries is None else route.retries,
             model_id=label_id(operation, model),
             persona=route.persona,
+            limits=route.limits,
+            rescue=route.rescue,
+            hedging=None if route.hedge is None else Hedging(route.hedge),
         )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
+from functools import reduce
 
 import msgspec
 
 from polyroute import pricing
+from polyroute.engine.access import ProviderAccess, Ticket
 from polyroute.engine.planning import Planned, SharedDecision
+from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
 from polyroute.routing.decision import encode_decision
 from polyroute.routing.observations import Observations
 from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
 from polyroute.types.plans import Target
-from polyroute.types.records import AttemptRecord, RequestRecord, RequestStatus
+from polyroute.types.records import AttemptOutcome, AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
-
-_CHARACTERS_PER_TOKEN = 4  # a common rule of thumb for English text; only used where a stream was broken off
 
 
 class Settlement:
@@ -27,8 +29,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_failed", "_ledger", "_observations", "_planned", "_prices", "_record", "_settled", "_started", "_ttft",
-        "cost", "current",
+        "_call", "_ended", "_failed", "_held", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_settled", "_spent", "_started", "_ttft", "cost",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -41,8 +43,11 @@ class Settlement:
         self._planned: Planned | None = None
         self._observations: Observations | None = None
         self._ttft: float | None = None
-        self.current: AttemptRecord | None = None
+        self._open: list[AttemptRecord] = []
+        self._spent: list[tuple[AttemptRecord, Usage | None, Cost | None]] = []
         self.cost: Cost | None = None
+        self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
+        self._ended: Callable[[RequestRecord], None] | None = None
         key = call.key
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
@@ -73,23 +78,35 @@ class Settlement:
         """The label that the caller's `model` is."""
         self._record.model_id = model_id
 
-    def begin(self, target: Target, credential: str | None) -> None:
-        """An attempt begins."""
-        self.current = AttemptRecord(
+    def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
+        """Call this when the request is settled, just before it is written down."""
+        self._ended = ended
+
+    def passed_over(self, target: Target, reason: str) -> None:
+        """A target of the plan is not tried after all."""
+        self._record.drops.append((str(target), reason))
+
+    def begin(
+        self, target: Target, credential: str | None, access: ProviderAccess | None = None, ticket: Ticket | None = None
+    ) -> AttemptRecord:
+        """An attempt begins; others may be under way beside it. Its ticket is given back when it ends, however it ends."""
+        attempt = AttemptRecord(
             number=len(self._record.attempts) + 1, provider=target.provider, model=target.model,
             credential=credential, started_at=time.time(),
         )  # fmt: skip
-        self._record.attempts.append(self.current)
+        self._record.attempts.append(attempt)
+        if access is not None and ticket is not None:
+            access.load.active += 1
+            self._held.append((attempt, access, ticket))
+        self._open.append(attempt)
         if self._observations is not None:
             self._ttft = None
             self._observations.begin(f"{target.provider}/{target.model}")
+        return attempt
 
-    def fail(self, failure: Failure) -> None:
-        """The current attempt failed."""
-        attempt = self._close_attempt()
-        if self._observations is not None:
-            self._observe(attempt, success=False if ERROR_TABLE[failure.kind].counts else None)
-        attempt.outcome = "failed"
+    def fail(self, attempt: AttemptRecord, failure: Failure) -> None:
+        """An attempt failed."""
+        self._close_attempt(attempt, "failed", success=False if ERROR_TABLE[failure.kind].counts else None)
         attempt.http_status = failure.http_status
         attempt.error_kind = failure.kind
         attempt.error_message = failure.message
@@ -97,43 +114,87 @@ class Settlement:
         tried = FailedAttempt(attempt.provider, attempt.model, failure.kind, failure.message, failure.http_status)
         self._failed.append((tried, failure))
 
-    def _close_attempt(self) -> AttemptRecord:
-        attempt = self.current
-        assert attempt is not None
-        self.current = None
-        attempt.duration_ms = (time.time() - attempt.started_at) * 1000
-        return attempt
+    def abandon(self, attempt: AttemptRecord) -> None:
+        """An attempt was given up, because another one was faster or nobody waits any more."""
+        if attempt in self._open:
+            self._close_attempt(attempt, "cancelled", success=None)
 
-    def first_token(self) -> None:
+    def _close_attempt(self, attempt: AttemptRecord, outcome: AttemptOutcome, *, success: bool | None) -> None:
+        """`success` is what it says of the target; None: nothing."""
+        self._open.remove(attempt)
+        attempt.outcome = outcome
+        attempt.duration_ms = (time.time() - attempt.started_at) * 1000
+        if self._held:
+            self._give_back(attempt)
+        if self._observations is not None:
+            self._observe(attempt, success=success)
+
+    def _give_back(self, attempt: AttemptRecord) -> None:
+        for held in self._held:
+            if held[0] is attempt:
+                self._held.remove(held)
+                _, access, ticket = held
+                access.load.active -= 1
+                if ticket is not access.open:
+                    access.leave(ticket, attempt, time.monotonic())
+                return
+
+    def first_token(self, attempt: AttemptRecord) -> None:
         """The attempt committed."""
-        if self._observations is not None and self.current is not None:
-            self._ttft = time.time() - self.current.started_at
+        if self._observations is not None:
+            self._ttft = time.time() - attempt.started_at
         if self._record.ttft_ms is None:
             self._record.ttft_ms = (time.perf_counter() - self._started) * 1000
 
-    def served(self, seen: Observation, http_status: int, dropped: tuple[str, ...], *, simulated: bool) -> None:
-        """The current attempt gave a whole answer; the request is COMPLETED."""
-        attempt = self.current
-        assert attempt is not None
+    def served(
+        self, attempt: AttemptRecord, seen: Observation, http_status: int, dropped: tuple[str, ...], *, simulated: bool
+    ) -> None:
+        """An attempt gave a whole answer, or the rest of one; the request is COMPLETED."""
+        if self._settled:
+            return
         self._note_answer(attempt, seen, seen.usage, http_status, simulated=simulated)
-        self._close_attempt().outcome = "served"
-        if self._observations is not None:
-            self._observe(attempt, success=True)
+        self._close_attempt(attempt, "served", success=True)
         self._record.dropped_parameters = list(dropped)
         self._settle("COMPLETED")
 
+    def spent(self, attempt: AttemptRecord, seen: Observation, prompt_tokens: int, *, simulated: bool) -> Usage | None:
+        """A broken attempt was paid for, and another one goes on from it; gives all that was used up so far, estimated."""
+        usage = estimate_usage(seen, prompt_tokens)
+        cost = self._note_answer(attempt, seen, usage, 200, simulated=simulated)
+        self._spent.append((attempt, usage, cost))
+        return reduce(add_usage, (used for _, used, _ in self._spent))
+
     def _note_answer(
         self, attempt: AttemptRecord, seen: Observation, usage: Usage | None, http_status: int, *, simulated: bool
-    ) -> None:
-        """Who answered, and what it consumed and cost."""
+    ) -> Cost | None:
+        """Who answered, and what it and those before it consumed and cost; gives what it cost alone."""
         record = self._record
         record.actual_provider, record.actual_model = attempt.provider, attempt.model
         record.finish_reason = seen.finish
         record.simulated = simulated
         attempt.http_status = http_status
         attempt.upstream_request_id = seen.upstream_id
-        if usage is None:
-            return
+        cost = None
+        if usage is not None:
+            attempt.input_tokens, attempt.output_tokens = usage.input_total, usage.output_total
+            cost = pricing.cost_of(usage, self._prices.price(attempt.provider, attempt.model))
+            if cost is not None:
+                attempt.cost_usd = cost.usd
+        total, whole_cost = usage, cost
+        for _, earlier, earlier_cost in self._spent:
+            total, whole_cost = add_usage(earlier, total), add_cost(earlier_cost, whole_cost)
+        if total is not None:
+            self._note_usage(total)
+        self.cost = whole_cost
+        record.cost_usd = record.cost_origin = record.price_version = None
+        if whole_cost is not None:
+            record.cost_usd = whole_cost.usd
+            record.cost_origin = "simulated" if simulated else whole_cost.origin
+            record.price_version = whole_cost.price_version
+        return cost
+
+    def _note_usage(self, usage: Usage) -> None:
+        record = self._record
         record.input_tokens, record.output_tokens = usage.input, usage.output
         record.cache_read_tokens, record.reasoning_tokens = usage.cache_read, usage.reasoning
         record.cache_write_5m_tokens, record.cache_write_1h_tokens = usage.cache_write_5m, usage.cache_write_1h
@@ -142,28 +203,21 @@ class Settlement:
         record.usage_estimated = usage.estimated
         if usage.raw is not None:
             record.usage_raw = msgspec.json.encode(usage.raw).decode()
-        attempt.input_tokens, attempt.output_tokens = usage.input_total, usage.output_total
-        cost = pricing.cost_of(usage, self._prices.price(attempt.provider, attempt.model))
-        if cost is not None:
-            self.cost = cost
-            record.cost_usd = attempt.cost_usd = cost.usd
-            record.cost_origin = "simulated" if simulated else cost.origin
-            record.price_version = cost.price_version
 
-    def broken_off(self, seen: Observation | None, error: PolyrouteError | None, *, simulated: bool) -> None:
+    def broken_off(
+        self, attempt: AttemptRecord | None, seen: Observation | None, error: PolyrouteError | None, *, simulated: bool
+    ) -> None:
         """The answer ended early: with an error after it had begun, or (no error) because the caller left.
 
-        What was delivered is counted and marked as estimated.
+        What was delivered by the attempt that is given is counted and marked as estimated.
         """
         if self._settled:
             return
-        if seen is not None and seen.meaningful:
-            self._note_answer(self._record.attempts[-1], seen, _estimated(seen), 200, simulated=simulated)
-        if self.current is not None:
-            attempt = self._close_attempt()
-            attempt.outcome = "cancelled"
-            if self._observations is not None:
-                self._observe(attempt, success=None)
+        counted = any(attempt is broken for broken, _, _ in self._spent)
+        if attempt is not None and seen is not None and seen.meaningful and not counted:
+            self._note_answer(attempt, seen, estimate_usage(seen), 200, simulated=simulated)
+        for open_attempt in tuple(self._open):
+            self._close_attempt(open_attempt, "cancelled", success=None)
         if error is None:
             error = PolyrouteError(ErrorKind.CANCELLED, "The caller left before the answer was complete.")
         self.refused(error)
@@ -181,6 +235,10 @@ class Settlement:
         self._settled = True
         self._record.status = status
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
+        for attempt, *_ in tuple(self._held):
+            self._give_back(attempt)
+        if self._ended is not None:
+            self._ended(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
         if shared is not None:
@@ -216,15 +274,6 @@ class Settlement:
             if tokens and seconds > (ttft or 0.0):
                 pace = tokens / (seconds - (ttft or 0.0))
         observations.end(name, time.monotonic(), success=success, ttft=ttft, tokens_per_second=pace)
-
-
-def _estimated(seen: Observation) -> Usage | None:
-    """Usage of a broken answer: what the provider said so far, else a guess from the text that was delivered."""
-    if seen.usage is not None:
-        return msgspec.structs.replace(seen.usage, estimated=True)
-    if seen.characters == 0:
-        return None
-    return Usage(output=max(1, seen.characters // _CHARACTERS_PER_TOKEN), estimated=True)
 
 
 def format_cost(cost: Cost) -> str:

@@ -12,10 +12,10 @@ from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteE
 
 
 def make_renderer(caller: ChatCodec, request: ChatRequest, call: Call) -> EventRenderer:
-    return caller.renderer(request, call.id.removeprefix("req_"), _created(call))
+    return caller.renderer(request, call.id.removeprefix("req_"), created_at(call))
 
 
-def _created(call: Call) -> int:
+def created_at(call: Call) -> int:
     """Seconds since the epoch: a call's id begins with its milliseconds (see envelope.new_request_id)."""
     return int(call.id[4:15], 16) // 1000
 
@@ -42,7 +42,7 @@ class WholeTranslator:
         response = fold(events)
         if response.created is None or response.id is None:  # Cohere and Gemini tell no time, Ollama no id
             response = msgspec.structs.replace(
-                response, created=response.created or _created(self._call), id=response.id or self._call.id[4:]
+                response, created=response.created or created_at(self._call), id=response.id or self._call.id[4:]
             )
         return self._caller.render_response(response, self._request)
 
@@ -65,6 +65,10 @@ class StreamTranslator:
             raise empty_answer()
         return tail + self._renderer.close()
 
+    def finish(self) -> bytes:
+        """The end of the caller's stream, where the upstream's own end did not come after all had been said."""
+        return self._renderer.close()
+
     def error(self, error: PolyrouteError) -> bytes:
         """The caller's stream, failed."""
         return self._renderer.error(error)
@@ -80,12 +84,10 @@ class StreamTranslator:
 class UnstreamedReader:
     """A provider that answered whole although a stream was asked for: the caller gets its stream all the same."""
 
-    def __init__(
-        self, upstream: ChatCodec, caller: ChatCodec, request: ChatRequest, call: Call, seen: Observation
-    ) -> None:
+    def __init__(self, upstream: ChatCodec, renderer: EventRenderer, seen: Observation) -> None:
         self.seen = seen
         self._upstream = upstream
-        self._renderer = make_renderer(caller, request, call)
+        self._renderer = renderer
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:

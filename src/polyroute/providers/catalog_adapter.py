@@ -13,9 +13,11 @@ from polyroute.catalog.model import Provider, Quirks
 from polyroute.ports import Body, Credential, Endpoint, Exchange, Headers, WireRequest
 from polyroute.providers.classify import classify_answer
 from polyroute.providers.model_facts import model_facts
+from polyroute.providers.quota import read_quota
 from polyroute.providers.redaction import Redactor
 from polyroute.types.chat import ChatRequest, ModelProfile
 from polyroute.types.errors import Failure
+from polyroute.types.limits import Quota
 from polyroute.types.operations import OPERATION_OF, Dialect, Operation
 from polyroute.types.plans import Target
 
@@ -215,6 +217,10 @@ class CatalogAdapter:
     def exchange(self) -> Exchange | None:
         """One HTTP request is enough."""
         return None
+
+    def quota(self, headers: Headers) -> Quota | None:
+        """What rate-limit headers say is left."""
+        return read_quota(headers, self._clock)
 
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure:
         """What an error answer means."""

@@ -116,6 +116,16 @@ def _from_resets(values: dict[str, str], now: Callable[[], float]) -> float | No
     return max(spent) if spent else min(others, default=None)
 
 
+def seconds_until(value: str, clock: Callable[[], float]) -> float | None:
+    """A reset in any form (seconds, a duration, a date, epoch seconds or milliseconds) as seconds from now, at least 0 and
+    at most LONGEST; None when it is none of them."""
+    try:
+        found = _reset(value, clock)
+    except (ValueError, OverflowError):
+        return None
+    return None if found is None else min(max(found, 0.0), LONGEST)
+
+
 def _reset(value: str, now: Callable[[], float]) -> float | None:
     number = _number(value)
     if number is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from polyroute.catalog.model import SameModel
 from polyroute.routing.policies import PolicyInputs, TargetFacts, Terms, cheapest, fastest
@@ -19,6 +20,7 @@ _VENDOR = re.compile(r"^(?:[a-z]{2,6}\.)?(?:anthropic|meta|mistral|amazon|cohere
 _VERSION = re.compile(r"(?:-20\d{6})?(?:-v\d+:\d+)?$")
 
 
+@lru_cache(maxsize=4096)
 def model_identity(model: str) -> str:
     """What two providers' ids of one model have in common: no vendor before a slash (or, at Bedrock, a dot), lower case,
     hyphens for dots, and no date of eight digits, which makers append where resellers do not. Variants (`:free`) differ."""

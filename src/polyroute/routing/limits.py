@@ -9,7 +9,9 @@ from typing import Literal
 
 import msgspec
 
-LimitName = Literal["requests", "tokens", "concurrency"]
+from polyroute.types.limits import Limits
+
+LimitName = Literal["requests", "tokens", "concurrency", "credentials"]
 
 _MINUTE = 60.0
 
@@ -102,6 +104,13 @@ class SlidingWindow:
             self._told -= amount
         return True
 
+    def reset(self, now: float) -> float:
+        """Seconds until everything can be taken again, if nothing is until then."""
+        self._advance(now)
+        told = self._told_until - now if self._told is not None else 0.0
+        windows = 2.0 if self._count > 0 else 1.0 if self._before > 0 else 0.0
+        return max(told, self._start + windows * self.seconds - now if windows else 0.0)
+
     def correct(self, difference: float, now: float) -> None:
         """What was taken turned out to be so much more (or less, when below 0)."""
         self._advance(now)
@@ -165,20 +174,6 @@ class Leases:
             del self._expiries[holder]
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a key, a route, a provider or a credential may use; None is without limit."""
-
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrency: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1")
-
-
 class Refused(msgspec.Struct, frozen=True):
     """A limit that is reached, and the seconds until it makes sense to ask again."""
 
@@ -194,10 +189,18 @@ class Remaining(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int | None
 
 
+class Spent(msgspec.Struct, frozen=True, array_like=True):
+    """What one process has let through so far, and what it has under way: for the other workers of the machine."""
+
+    requests: int = 0
+    tokens: int = 0
+    under_way: int = 0
+
+
 class Limiter:
     """The limits of one key, route, provider or credential. A refusal takes nothing from any of them."""
 
-    __slots__ = ("_leases", "_requests", "_tokens", "limits")
+    __slots__ = ("_elsewhere", "_leases", "_requests", "_spent_requests", "_spent_tokens", "_tokens", "limits")
 
     def __init__(self, limits: Limits, *, lease: float = 900.0) -> None:
         """`lease`: seconds after which a request that never ended no longer counts as under way."""
@@ -206,28 +209,42 @@ class Limiter:
         self._requests = None if requests is None else SlidingWindow(requests)
         self._tokens = None if tokens is None else SlidingWindow(tokens)
         self._leases = None if concurrency is None else Leases(concurrency, lease)
+        self._spent_requests = self._spent_tokens = self._elsewhere = 0
 
-    def admit(self, request_id: str, tokens: int, now: float) -> Refused | None:
+    def admit(self, holder: str, tokens: int, now: float) -> Refused | None:
         """Count a request of about so many tokens; None when it may go on."""
-        windows, wanted = self._requests, self._tokens
+        refused = self.check(tokens, now)
+        if refused is not None:
+            return refused
+        if self._leases is not None:
+            self._leases.acquire(holder, now)
+        if self._requests is not None:
+            self._requests.take(1, now)
+        if self._tokens is not None:
+            self._tokens.take(tokens, now)
+        self._spent_requests += 1
+        self._spent_tokens += tokens
+        return None
+
+    def check(self, tokens: int, now: float) -> Refused | None:
+        """What stands in the way of one more request of about so many tokens; None when it may go on."""
+        windows, wanted, leases = self._requests, self._tokens, self._leases
         if windows is not None and (seconds := windows.wait(1, now)) > 0:
             return Refused("requests", seconds)
         if wanted is not None and (seconds := wanted.wait(tokens, now)) > 0:
             return Refused("tokens", seconds)
-        if self._leases is not None and not self._leases.acquire(request_id, now):
-            return Refused("concurrency", min(self._leases.wait(now), 1.0))
-        if windows is not None:
-            windows.take(1, now)
-        if wanted is not None:
-            wanted.take(tokens, now)
+        if leases is not None and leases.in_use(now) + self._elsewhere >= leases.limit:
+            return Refused("concurrency", min(leases.wait(now), 1.0) or 1.0)
         return None
 
-    def settle(self, request_id: str, now: float, *, estimated: int = 0, actual: int | None = None) -> None:
+    def settle(self, holder: str, now: float, *, estimated: int = 0, actual: int | None = None) -> None:
         """An admitted request ended; its true tokens replace the estimate where they are known."""
         if self._leases is not None:
-            self._leases.release(request_id)
-        if self._tokens is not None and actual is not None:
-            self._tokens.correct(actual - estimated, now)
+            self._leases.release(holder)
+        if actual is not None:
+            self._spent_tokens += actual - estimated
+            if self._tokens is not None:
+                self._tokens.correct(actual - estimated, now)
 
     def learn(self, limit: Literal["requests", "tokens"], remaining: float, reset_after: float, now: float) -> None:
         """A provider's own count of what is left; without a configured limit there is nothing to tighten."""
@@ -235,11 +252,29 @@ class Limiter:
         if window is not None:
             window.learn(remaining, reset_after, now)
 
+    def spent(self, now: float) -> Spent:
+        """What went through here, for other workers."""
+        under_way = 0 if self._leases is None else self._leases.in_use(now)
+        return Spent(self._spent_requests, self._spent_tokens, under_way)
+
+    def count_elsewhere(self, requests: int, tokens: int, under_way: int, now: float) -> None:
+        """Other workers let so much more through since the last time, and have so many requests under way now."""
+        self._elsewhere = under_way
+        if self._requests is not None and requests:
+            self._requests.correct(requests, now)
+        if self._tokens is not None and tokens:
+            self._tokens.correct(tokens, now)
+
+    def reset(self, limit: Literal["requests", "tokens"], now: float) -> float:
+        """Seconds until a limit is whole again, if nothing is used until then."""
+        window = self._requests if limit == "requests" else self._tokens
+        return 0.0 if window is None else window.reset(now)
+
     def remaining(self, now: float) -> Remaining:
         """What is left now."""
         leases = self._leases
         return Remaining(
             requests=None if self._requests is None else int(self._requests.remaining(now)),
             tokens=None if self._tokens is None else int(self._tokens.remaining(now)),
-            concurrency=None if leases is None else leases.limit - leases.in_use(now),
+            concurrency=None if leases is None else max(leases.limit - leases.in_use(now) - self._elsewhere, 0),
         )

@@ -60,7 +60,7 @@ class _View:
 class RoutePlanner:
     """Plans the requests of one route (or of one `provider/model`, or a bare model id) under one catalog."""
 
-    __slots__ = ("_entries", "_views", "candidates", "contested", "names", "plain", "rules", "sized")
+    __slots__ = ("_breakers", "_entries", "_views", "candidates", "contested", "names", "plain", "rules", "sized")
 
     def __init__(self, rules: RouteRules, candidates: Sequence[Candidate]) -> None:
         """`candidates` in configured order, the fallbacks marked; a target that comes twice counts once.
@@ -77,6 +77,9 @@ class RoutePlanner:
         self.candidates = tuple(seen.values())
         self.names = tuple(target_name(candidate.target) for candidate in self.candidates)
         self._entries = tuple(Entry(candidate, rules.operation) for candidate in self.candidates)
+        self._breakers = frozenset(
+            key for entry in self._entries for key in (entry.provider_breaker, entry.model_breaker)
+        )
         known = [candidate.capabilities for candidate in self.candidates if candidate.capabilities is not None]
         self.contested: frozenset[Capability] = (
             frozenset(Capability).difference(frozenset[Capability].intersection(*known)) if known else frozenset()
@@ -144,7 +147,7 @@ class RoutePlanner:
                 f"the budget is below the route's low budget of {rules.low_budget:.6f} USD: the cheapest goes first",
             )
         fits = request.tokens is None or view.smallest_context is None or size_of(request) <= view.smallest_context
-        if policy == "priority" and fits and budget is None and not facts.breakers:
+        if policy == "priority" and fits and budget is None and self._breakers.isdisjoint(facts.breakers):
             if view.plan is not None:
                 return view.plan
             if rules.same_model in ("listed", "direct") or not view.groups:

@@ -63,7 +63,14 @@ class Settings(Values):
         for name, entry in self.providers.items():
             values = _plain(entry)
             own_key = values.pop("api_key", None)
-            values["credentials"] = [key for key in (own_key, *values.get("credentials", ())) if key]
+            credentials: dict[str, dict[str, Any]] = {}
+            for given in (own_key, *values.get("credentials", ())):
+                terms = dict(given) if isinstance(given, dict) else {}
+                secret = terms.pop("key", None) if terms else given
+                if secret:
+                    credentials.setdefault(secret, {}).update(terms)
+            values["credentials"] = list(credentials)
+            values["terms"] = {secret: terms for secret, terms in credentials.items() if terms}
             providers[name] = values
         defaults = {
             "policy": self.defaults.policy,

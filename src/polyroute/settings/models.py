@@ -15,6 +15,7 @@ from polyroute.settings.choosing import (
     ModelSettings,
     Rate,
 )
+from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
 
 
@@ -47,7 +48,11 @@ class StorageSettings(Section):
     database: str = "sqlite:///polyroute.db"
     """The ledger's database: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`."""
     shared_state: Literal["memory"] = "memory"
-    """Where breakers and limits are kept: `memory` is this process."""
+    """Where breakers, limits and health are kept: `memory` is the workers of this machine, which tell each other through
+    the folder `state`."""
+    state: Path | None = None
+    """Folder through which workers tell each other what they know, and which outlives a restart; beside the database unless
+    said otherwise."""
     artifacts: Path = Path("./artifacts")
     """Folder for produced files."""
     journal: Path | None = None
@@ -134,6 +139,7 @@ class DefaultSettings(Section):
     """Further tries of the same target, where the error allows one."""
     timeouts: TimeoutSettings = TimeoutSettings()
     breaker: BreakerSettings = BreakerSettings()
+    bench: BenchSettings = BenchSettings()
 
 
 class QuirkSettings(Section):
@@ -156,8 +162,10 @@ class ProviderSettings(Section):
     """`false` switches it off."""
     api_key: SecretStr | None = None
     """Credential; without one, the provider's own environment variables are looked at."""
-    credentials: list[SecretStr] = []
-    """Further credentials, each tried when the one before it is refused."""
+    credentials: list[SecretStr | CredentialSettings] = []
+    """Further credentials: each a secret, or `{key, label, weight, limits}`. Requests are spread over all; one that is
+    refused is left alone for a while, and the next is tried within the same request."""
+    limits: ProviderLimitSettings | None = None
     base_url: str | None = None
     """Address, instead of the built-in one."""
     priority: Whole | dict[str, Whole] | None = None
@@ -234,6 +242,16 @@ class PersonaSettings(Section):
     """Default reasoning effort: none, minimal, low, medium, high, xhigh or max."""
 
 
+class HedgeSettings(Section):
+    """When a whole (not streamed) answer is asked of the next target as well: the first good answer wins, the other request
+    is cancelled, and both are in the ledger."""
+
+    after: Literal["p95"] | Seconds = "p95"
+    """Seconds to wait for the first target, or `p95`: the 95th percentile of its last answers, once there are 20."""
+    share: Annotated[float, BeforeValidator(refuse_bool)] = Field(default=0.05, gt=0, le=1, allow_inf_nan=False)
+    """Share of the route's requests that may be sent twice."""
+
+
 class RouteSettings(Section):
     """A name that callers use."""
 
@@ -271,6 +289,11 @@ class RouteSettings(Section):
     retries: Whole | None = Field(default=None, ge=0, le=10)
     """Further tries of the same target; `defaults.retries` unless said otherwise."""
     timeouts: TimeoutChanges | None = None
+    limits: LimitSettings | None = None
+    rescue: Literal["continue", "restart", "error"] | None = None
+    """What becomes of a stream that breaks after the caller has begun to read it: `continue` goes on at the next target from
+    what was sent (the default), `restart` asks that target anew, `error` ends the stream with an error."""
+    hedge: HedgeSettings | None = None
     persona: PersonaSettings | None = None
 
 

@@ -79,6 +79,8 @@ def _kind(annotation: Any) -> str:
         return f"list of {_kind(inner[0])}"
     if origin is dict:
         return f"mapping to {_kind(inner[1])}"
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        return f"mapping of {', '.join(plain.model_fields)}"
     return _WORDS.get(plain, "anything")
 
 

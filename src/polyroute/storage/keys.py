@@ -21,6 +21,7 @@ from typing import Any
 from polyroute.storage.database import Database, Driver, StorageError
 from polyroute.storage.rows import KEY_COLUMNS
 from polyroute.storage.values import parse_timestamp
+from polyroute.types.limits import Limits
 from polyroute.types.records import KeyRecord
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def create_key(
     routes: Iterable[str] | None = None,
     user_id: str | None = None,
     operator: bool = False,
+    limits: Limits | None = None,
 ) -> tuple[str, KeyRecord]:
     """Issue a key. The first of the pair is the key itself, which exists nowhere else from now on."""
     if not name.strip():
@@ -94,7 +96,9 @@ def create_key(
         routes=None if routes is None else tuple(routes),
         user_id=user_id,
         operator=operator,
+        limits=None if limits == Limits() else limits,
     )
+    own = limits or Limits()
     with _changing(database) as driver:
         marks = ",".join("?" * len(KEY_COLUMNS))
         driver.execute(
@@ -109,6 +113,9 @@ def create_key(
                 record.user_id,
                 None,
                 record.operator,
+                own.requests_per_minute,
+                own.tokens_per_minute,
+                own.concurrency,
             ),
         )
     return key, record
@@ -157,7 +164,8 @@ def _read_keys(driver: Driver) -> list[KeyRecord]:
 
 
 def _key_record(row: Sequence[Any]) -> KeyRecord:
-    identifier, name, digest, prefix, created_at, routes, user_id, revoked_at, operator = row
+    identifier, name, digest, prefix, created_at, routes, user_id, revoked_at, operator, requests, tokens, at_once = row
+    limits = Limits(requests_per_minute=requests, tokens_per_minute=tokens, concurrency=at_once)
     allowed = json.loads(routes) if isinstance(routes, str) else routes
     return KeyRecord(
         id=identifier,
@@ -169,6 +177,7 @@ def _key_record(row: Sequence[Any]) -> KeyRecord:
         user_id=user_id,
         revoked_at=None if revoked_at is None else _seconds(revoked_at),
         operator=bool(operator),
+        limits=None if limits == Limits() else limits,
     )
 
 

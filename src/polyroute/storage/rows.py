@@ -40,8 +40,21 @@ MODEL_COLUMNS = ("id", "name", "provider", "operation")
 DECISION_COLUMNS = ("id", "decision")
 """The columns of `decisions`."""
 
-KEY_COLUMNS = ("id", "name", "digest", "prefix", "created_at", "routes", "user_id", "revoked_at", "operator")
-"""The columns of `keys`: the fields of KeyRecord."""
+KEY_COLUMNS = (
+    "id",
+    "name",
+    "digest",
+    "prefix",
+    "created_at",
+    "routes",
+    "user_id",
+    "revoked_at",
+    "operator",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "concurrency",
+)
+"""The columns of `keys`: the fields of KeyRecord, its limits as one column each."""
 
 BLOCK = 64
 """Most rows to a statement."""

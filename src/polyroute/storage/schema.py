@@ -200,6 +200,9 @@ keys = sa.Table(
     sa.Column("user_id", sa.Text),
     sa.Column("revoked_at", UtcTimestamp),
     sa.Column("operator", sa.Boolean, nullable=False, doc="may use the operators' API"),
+    sa.Column("requests_per_minute", sa.BigInteger, doc="NULL is without limit"),
+    sa.Column("tokens_per_minute", sa.BigInteger, doc="NULL is without limit"),
+    sa.Column("concurrency", sa.BigInteger, doc="requests at once; NULL is without limit"),
 )
 
 # One counter for each kind of state that other processes watch; whoever changes that state raises it in the same

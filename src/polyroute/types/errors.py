@@ -131,6 +131,8 @@ class PolyrouteError(Exception):
         self.retry_after = retry_after
         self.attempts = attempts
         self.request_id = request_id
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        """Header fields that belong to the answer, beside those that every error has."""
 
     @property
     def status(self) -> int:

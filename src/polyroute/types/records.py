@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from polyroute.types.limits import Limits
+
 RequestStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "PROCESSING"]
 AttemptOutcome = Literal["served", "failed", "cancelled"]
 
@@ -97,6 +99,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     revoked_at: float | None = None
     operator: bool = False
+    limits: Limits | None = None
 
 
 def label_id(operation: str, name: str) -> str:

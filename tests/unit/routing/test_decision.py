@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.candidates import Candidate, Facts, PlanRequest, RouteRules
 from polyroute.routing.decision import decode_decision, encode_decision, record, recorded_plan, replay
+from polyroute.routing.explanation import explain, summarise
 from polyroute.routing.observations import Observations
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import POLICIES, Terms
 from polyroute.types.errors import ErrorKind, Failure
-from polyroute.types.operations import Capability, Dialect, Operation
+from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Target
 
 
@@ -26,6 +27,7 @@ def candidates(dice: random.Random) -> list[Candidate]:
             target=Target(f"p{number}", "vendor/model"),
             operations=frozenset({Operation.CHAT}),
             dialects=frozenset({Dialect.OPENAI_CHAT}),
+            kind=dice.choice(list(ProviderKind)),
             enabled=dice.random() > 0.1,
             capabilities=frozenset({Capability.TOOLS}) if dice.random() > 0.3 else frozenset({Capability.VISION}),
             context=dice.choice([None, 1000, 100_000]),
@@ -45,7 +47,11 @@ def candidates(dice: random.Random) -> list[Candidate]:
 @given(seed=st.integers(0, 2**32), policy=st.sampled_from(list(POLICIES)))
 def test_every_decision_replays_to_the_same_plan_after_storage(seed: int, policy: str) -> None:
     dice, breakers, seen = random.Random(seed), Breakers(), Observations()
-    rules = RouteRules(route="text", operation=Operation.CHAT, policy=policy, low_budget=0.001)
+    rules = RouteRules(
+        route="text", operation=Operation.CHAT, policy=policy, low_budget=0.001,
+        same_model=dice.choice(["listed", "direct", "price", "latency"]),
+        needs=frozenset({Capability.TOOLS}) if dice.random() > 0.8 else frozenset(),
+    )  # fmt: skip
     listed = candidates(dice)
     for candidate in listed:
         seen.end(str(candidate.target), dice.random() * 900, success=dice.random() > 0.2, ttft=dice.random())
@@ -71,6 +77,12 @@ def test_every_decision_replays_to_the_same_plan_after_storage(seed: int, policy
     decision = decode_decision(stored)
     assert replay(decision, RoutePlanner(rules, listed)) == plan
     assert recorded_plan(decision) == plan
+    dearer = [
+        msgspec.structs.replace(one, terms=msgspec.structs.replace(one.terms, input_price=dice.random()))
+        for one in listed
+    ]
+    if decision.prices:  # rate cards change, and the decision is replayed at those of its time
+        assert replay(decision, RoutePlanner(rules, dearer)) == plan
 
 
 def test_a_replay_under_another_configuration_shows_what_it_would_have_done() -> None:
@@ -92,3 +104,32 @@ def test_a_decision_of_six_targets_is_small_and_rubbish_is_refused() -> None:
     assert len(stored) < 1000
     with pytest.raises(msgspec.MsgspecError):
         decode_decision(b'{"route": "text"}')
+
+
+def test_an_explanation_names_every_target_once_with_what_was_looked_at() -> None:
+    listed, breakers = candidates(random.Random(3)), Breakers()
+    for _ in range(3):
+        breakers.fail(listed[0].target, Operation.CHAT, Failure(kind=ErrorKind.UNAVAILABLE, message=""), 1.0)
+    planner = RoutePlanner(RouteRules(route="text", operation=Operation.CHAT, policy="cheapest"), listed)
+    request, facts = PlanRequest(dialect=Dialect.OPENAI_CHAT, tokens=10), Facts(now=2.0, breakers=breakers.restricted)
+    decision = record(planner, request, facts, planner.plan(request, facts))
+    told = explain(decision)
+    names = [one["target"] for one in (*told["targets"], *told["drops"])]
+    assert sorted(names) == sorted(planner.names)
+    assert told["policy"] == "cheapest"
+    [dropped] = [one for one in told["drops"] if one["cause"] == "breaker"]
+    assert dropped["breakers"] == {"p0 chat": "open"}
+    assert all(one["price"]["output_token"] for one in told["targets"])
+    line = summarise(decision)
+    assert line.startswith(f"cheapest: {decision.targets[0]} > ")
+    assert "p0/vendor/model (breaker open for another" in line
+
+
+def test_a_summary_fits_into_a_header_whatever_the_targets_are_called() -> None:
+    odd = [msgspec.structs.replace(one, target=Target("p", "ü\r\n" * 400)) for one in candidates(random.Random(4))[:1]]
+    planner = RoutePlanner(RouteRules(route="text", operation=Operation.CHAT), odd)
+    request, facts = PlanRequest(dialect=Dialect.OPENAI_CHAT), Facts(now=2.0)
+    line = summarise(record(planner, request, facts, planner.plan(request, facts)))
+    assert len(line) == 1000
+    assert line.isascii()
+    assert line.isprintable()

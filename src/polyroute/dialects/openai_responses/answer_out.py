@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -72,6 +73,7 @@ class ResponsesRenderer:
             **echo_request(request),
         }
         self._suffix = response_id.removeprefix("resp_")
+        self._given_ids: Mapping[int, str] = {}
         self._sequence = 0
         self._begun = False
         self._items: list[ItemOut] = []
@@ -102,6 +104,14 @@ class ResponsesRenderer:
             case _:
                 pass
         return self._begin()
+
+    def name_items(self, identities: Mapping[int, str]) -> None:
+        """The ids of the output items by their place, where another stream has given them already."""
+        self._given_ids = identities
+
+    def number_on(self, following: int) -> None:
+        """The next event has this number."""
+        self._sequence = following
 
     def close(self) -> bytes:
         """The ends of what is still open, and the terminal event."""
@@ -162,7 +172,8 @@ class ResponsesRenderer:
         }  # fmt: skip
 
     def _new_id(self, prefix: str) -> str:
-        return f"{prefix}_{self._suffix}_{len(self._items)}"
+        place = len(self._items)
+        return self._given_ids.get(place) or f"{prefix}_{self._suffix}_{place}"
 
     def _add(self, item: ItemOut, index: int) -> None:
         self._items.append(item)
