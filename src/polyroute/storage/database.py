@@ -38,7 +38,6 @@ _USED_COLUMNS = {
     "responses": ("id", "key_id", "expires_at", "response", "items"),
 }
 _SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA wal_autocheckpoint=4000",  # pages: 16 MB, so that a page that fills up is copied once, not four times
