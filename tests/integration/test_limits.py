@@ -90,7 +90,7 @@ def test_one_at_a_time_means_one_at_a_time_and_the_place_comes_back(
     sandbox: SimulatedProviders, tmp_path: Path
 ) -> None:
     with GatewayProcess(tmp_path, config(sandbox)) as gateway:
-        sandbox.break_down("openai", "hang", seconds=1, times=1)
+        sandbox.break_down("openai", "hang", seconds=3, times=1)
         first = Asking(gateway, "single")
         sandbox.await_request("openai")
         second = chat(gateway, "single")
@@ -114,9 +114,9 @@ def test_a_caller_who_leaves_gives_the_place_back(sandbox: SimulatedProviders, t
 def test_a_busy_provider_is_passed_over_while_others_are_left_and_queued_for_when_not(
     sandbox: SimulatedProviders, tmp_path: Path
 ) -> None:
-    limits = {"concurrency": 1, "queue": 1, "queue_seconds": 5}
+    limits = {"concurrency": 1, "queue": 1, "queue_seconds": 30}
     with GatewayProcess(tmp_path, config(sandbox, limits=limits)) as gateway:
-        sandbox.break_down("openai", "hang", seconds=1.5, times=1)
+        sandbox.break_down("openai", "hang", seconds=5, times=1)
         first = Asking(gateway, "text")
         sandbox.await_request("openai")
         passed = chat(gateway, "rich")
