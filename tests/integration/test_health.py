@@ -63,9 +63,11 @@ def test_metrics_count_what_the_ledger_counts(gateway: GatewayProcess, sandbox: 
         assert chat(gateway).status_code == 200
     name = "gen_ai_client_operation_duration_seconds_count"
     failed = f'{name}{{error_type="unavailable",gen_ai_operation_name="chat",gen_ai_provider_name="openai"}}'
-    seen = eventually(lambda: (found := metrics(gateway)).get(failed) == 2 and found)
-    assert seen['polyroute_requests_total{gen_ai_operation_name="chat",status="COMPLETED"}'] == 6
+    done = 'polyroute_requests_total{gen_ai_operation_name="chat",status="COMPLETED"}'
+    seen = eventually(lambda: (found := metrics(gateway)).get(done) == 6 and found)
+    assert seen[failed] == 2
     assert seen["polyroute_workers"] == 2
+    eventually(lambda: gateway.sql("SELECT COUNT(*) AS n FROM requests")[0]["n"] == 6)
     tokens = gateway.sql("SELECT SUM(output_tokens) AS n FROM requests")[0]["n"]
     told = [value for key, value in seen.items() if key.startswith("gen_ai_client_token_usage") and '"output"' in key]
     assert sum(told) == tokens

@@ -7,6 +7,7 @@ to administer, and to answer the control API.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -37,7 +38,6 @@ _USED_COLUMNS = {
     "responses": ("id", "key_id", "expires_at", "response", "items"),
 }
 _SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA wal_autocheckpoint=4000",  # pages: 16 MB, so that a page that fills up is copied once, not four times
@@ -121,6 +121,7 @@ class Database:
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
+                _use_write_ahead_log(connection)
                 for pragma in _SQLITE_PRAGMAS:
                     connection.execute(pragma)
             except BaseException:
@@ -143,6 +144,18 @@ class Database:
         engine = self.__dict__.get("engine")
         if engine is not None:
             engine.dispose()
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. Of several processes that do so at once, SQLite refuses all but one without waiting, so we wait."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def open_database(url: str) -> Database:
