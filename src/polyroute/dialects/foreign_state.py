@@ -20,6 +20,7 @@ from polyroute.types.operations import Dialect
 
 _MARK = b"polyroute"  # nine bytes, so that its base64 stands alone
 _ENCODED_MARK = base64.b64encode(_MARK)
+_QUOTED_MARK = b'"polyroute'
 _OPENAI_FORMS = re.compile(rb'"polyroute(?:\.|-v1"|_state")')
 """How the OpenAI dialects carry it: encrypted_content, reasoning_details and call fields of ours."""
 
@@ -62,4 +63,4 @@ def unpack_state(text: str) -> PackedState | None:
 
 def holds_packed_state(body: bytes) -> bool:
     """Whether a caller's request replays state that we packed, which its own provider would refuse."""
-    return _ENCODED_MARK in body or (_MARK in body and _OPENAI_FORMS.search(body) is not None)
+    return _ENCODED_MARK in body or (_QUOTED_MARK in body and _OPENAI_FORMS.search(body) is not None)

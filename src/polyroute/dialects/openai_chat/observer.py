@@ -54,6 +54,8 @@ class ChatObserver:
         if end != len(data):
             self._keep(data[end:])
             data = data[:end]
+        if data.find(b"\n\n") == end - 2:  # the usual case: one event
+            return b"" if self._observe(data[:-2]) and self._withhold_usage else data
         if self._withhold_usage:
             return b"".join(block + b"\n\n" for block in data[:-2].split(b"\n\n") if not self._observe(block))
         for block in data[:-2].split(b"\n\n"):
