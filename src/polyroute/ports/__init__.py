@@ -1,0 +1,56 @@
+"""Every seam of the house: what the engine asks of its surroundings. Read this first.
+
+Data flows one way: a surface makes a `Call`; the engine plans, and for each attempt asks an `Adapter` for a `WireRequest`,
+sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, and hands what comes out to the surface;
+the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
+
+`network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
+`records`: state that lasts. All names can be imported from here.
+"""
+
+from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
+from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
+from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
+from polyroute.ports.records import (
+    DecisionReader,
+    KeptResponse,
+    KeyStore,
+    Ledger,
+    LedgerReader,
+    PriceBook,
+    ProviderStats,
+    ResponseStore,
+    StoredAttempt,
+    StoredDecision,
+)
+
+__all__ = [
+    "NO_OPTIONS",
+    "Adapter",
+    "AnswerReader",
+    "Body",
+    "Call",
+    "ChatCodec",
+    "Credential",
+    "DecisionReader",
+    "Endpoint",
+    "EventParser",
+    "EventRenderer",
+    "Exchange",
+    "Headers",
+    "KeptResponse",
+    "KeyStore",
+    "Ledger",
+    "LedgerReader",
+    "Observation",
+    "Options",
+    "PriceBook",
+    "ProviderStats",
+    "ResponseStore",
+    "StoredAttempt",
+    "StoredDecision",
+    "Timeouts",
+    "Transport",
+    "WireRequest",
+    "WireResponse",
+]
