@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from polyroute.storage.rollups import ROLLUP_KEY, SERIES_COLUMNS, SUMS
 from polyroute.storage.rows import ATTEMPT_COLUMNS, DECISION_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
 from polyroute.storage.totals import TOTALS_KEY, TOTALS_SUMS
 from polyroute.storage.values import timestamp_text, timestamp_value
@@ -23,7 +24,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0004"
+SCHEMA_HEAD = "0005"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -31,6 +32,9 @@ _USED_COLUMNS = {
     "requests": REQUEST_COLUMNS,
     "attempts": ATTEMPT_COLUMNS,
     "attempt_totals": TOTALS_KEY + TOTALS_SUMS,
+    "rollup_series": SERIES_COLUMNS,
+    "rollups": ROLLUP_KEY + SUMS,
+    "ledger_marks": ("name", "value"),
     "ai_models": MODEL_COLUMNS,
     "decisions": DECISION_COLUMNS,
     "keys": KEY_COLUMNS,
