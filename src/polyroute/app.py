@@ -39,7 +39,9 @@ from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
+from polyroute.storage.upkeep import Upkeep
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
@@ -110,6 +112,7 @@ class App:
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = price_book(self._database)
         self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
+        self._upkeep = Upkeep(self._database, retention_of(settings))
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
         self.gateway = Gateway(
@@ -178,6 +181,7 @@ class App:
             self._keys.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         await self._sharing.start()
+        self._upkeep.start()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -186,6 +190,7 @@ class App:
             if task is not None:
                 task.cancel()
         await self._sharing.stop()
+        await asyncio.to_thread(self._upkeep.close)
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
@@ -252,6 +257,18 @@ def state_folder(settings: Settings, database: Database) -> StateFolder:
     path = database.path
     beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
     return StateFolder(settings.storage.state or beside)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """For how long the ledger keeps what."""
+    kept = settings.storage.retention
+    return Retention(
+        rows=kept.rows_days,
+        content=kept.content_days,
+        decisions=kept.decisions_days,
+        minutes=kept.minute_rollups_days,
+        quarters=kept.rollups_days,
+    )
 
 
 def key_storage(settings: Settings) -> tuple[Database, bytes]:

@@ -5,9 +5,18 @@ sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, a
 the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
-`records`: state that lasts. All names can be imported from here.
+`records`: state that lasts · `analytics`: figures over it. All names can be imported from here.
 """
 
+from polyroute.ports.analytics import (
+    AnalyticsReader,
+    RequestPage,
+    RequestQuery,
+    RequestReader,
+    Series,
+    SeriesPoint,
+    SeriesQuery,
+)
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
@@ -27,6 +36,7 @@ from polyroute.ports.records import (
 __all__ = [
     "NO_OPTIONS",
     "Adapter",
+    "AnalyticsReader",
     "AnswerReader",
     "Body",
     "Call",
@@ -46,7 +56,13 @@ __all__ = [
     "Options",
     "PriceBook",
     "ProviderStats",
+    "RequestPage",
+    "RequestQuery",
+    "RequestReader",
     "ResponseStore",
+    "Series",
+    "SeriesPoint",
+    "SeriesQuery",
     "StoredAttempt",
     "StoredDecision",
     "Timeouts",
