@@ -145,18 +145,30 @@ class App:
         return FastLane(self.gateway, self._control, self._responses, max_body=self.settings.server.max_body_mb << 20)
 
     def _control(self) -> Application:
-        from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
+        from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
+        from polyroute.admin.app import build_admin  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.admin.requests import request_routes  # noqa: PLC0415
+        from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
+        from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
         from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
+        # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
+        simulated = self._sandbox_url is not None
         application: Application = build_admin(
-            # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
-            LedgerStats(self._database, simulated=self._sandbox_url is not None),
+            LedgerStats(self._database, simulated=simulated),
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
             HealthDesk(self.gateway, self._sharing),
+            [
+                analytics_routes(
+                    LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
+                    self._prices.price,
+                ),
+                request_routes(LedgerRows(self._database)),
+            ],
         )
         return application
 
@@ -267,7 +279,8 @@ def retention_of(settings: Settings) -> Retention:
         content=kept.content_days,
         decisions=kept.decisions_days,
         minutes=kept.minute_rollups_days,
-        quarters=kept.rollups_days,
+        quarters=kept.quarter_rollups_days,
+        hours=kept.rollups_days,
     )
 
 

@@ -49,6 +49,7 @@ def _shorter(retention: Retention, days: float) -> Retention:
         decisions=retention.decisions,
         minutes=retention.minutes,
         quarters=retention.quarters,
+        hours=retention.hours,
     )
 
 

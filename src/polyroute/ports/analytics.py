@@ -77,14 +77,14 @@ class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures by time and group. `since` and `until` are what was really covered: whole buckets. Before
-    `incomplete_before`, figures of this interval are no longer kept."""
+    """Figures by time and group. `since` and `until` are what was really covered: whole buckets. Figures of before
+    `incomplete_before` are no longer kept in this detail, at least not all; None when all are."""
 
     since: str
     until: str
     interval: Interval
     time_zone: str
-    incomplete_before: str
+    incomplete_before: str | None
     points: list[SeriesPoint]
     total: SeriesPoint
 

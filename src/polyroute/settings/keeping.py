@@ -23,8 +23,10 @@ class RetentionSettings(Section):
     """Decisions behind requests, which `explain` needs; null keeps them for as long as the request."""
     minute_rollups_days: Days = 2.0
     """Sums by the minute."""
+    quarter_rollups_days: Days = 60.0
+    """Sums by the quarter of an hour, of which hours and days are made in time zones that are no whole hour from UTC."""
     rollups_days: Days = 400.0
-    """Sums by the quarter of an hour, of which hours and the days of time zones are made; those by day (UTC) stay."""
+    """Sums by the hour, of which the days of other time zones are made; those by day (UTC) stay."""
 
 
 class ContentSettings(Section):

@@ -1,6 +1,6 @@
 """Deleting what is older than it shall be kept, a few hundred rows at a time, so that the ledger's writer is never held up.
 
-What requests add up to stays: rollups by the quarter of an hour and by day, and the totals of attempts.
+What requests add up to stays: rollups by the hour and by day, and the totals of attempts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from polyroute.storage.marks import (
     raise_moment,
     read_moment,
 )
-from polyroute.storage.rollups import MINUTE, QUARTER
+from polyroute.storage.rollups import HOUR, MINUTE, QUARTER
 
 _BATCH = 500
 """Rows to a transaction."""
@@ -35,7 +35,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     content: float | None = None
     decisions: float | None = None
     minutes: float | None = 2.0
-    quarters: float | None = 400.0
+    quarters: float | None = 60.0
+    hours: float | None = 400.0
 
 
 class Pruned(msgspec.Struct, kw_only=True):
@@ -77,7 +78,7 @@ class Pruning:
                 pruned.decisions = self._blank(
                     driver, _DECISION, self._cut(retention.decisions), DECISIONS_PRUNED_BEFORE
                 )
-            for level, days in ((MINUTE, retention.minutes), (QUARTER, retention.quarters)):
+            for level, days in _levels(retention):
                 if days is not None:
                     pruned.rollups += self._rollups(driver, level, self._cut(days))
         finally:
@@ -102,7 +103,7 @@ class Pruning:
                 pruned.contents = _count_filled(driver, _CONTENT, kept, self._cut(retention.content))
             if retention.decisions is not None:
                 pruned.decisions = _count_filled(driver, _DECISION, kept, self._cut(retention.decisions))
-            for level, days in ((MINUTE, retention.minutes), (QUARTER, retention.quarters)):
+            for level, days in _levels(retention):
                 if days is not None:
                     statement = driver.sql("SELECT COUNT(*) FROM rollups WHERE level = ? AND start < ?")
                     pruned.rollups += driver.execute(statement, (level, int(self._cut(days)))).fetchone()[0]
@@ -179,6 +180,10 @@ class Pruning:
                 done += driver.execute(delete, (level, int(begin), end)).rowcount
             self._pause(_PAUSE)
         return done
+
+
+def _levels(retention: Retention) -> tuple[tuple[int, float | None], ...]:
+    return ((MINUTE, retention.minutes), (QUARTER, retention.quarters), (HOUR, retention.hours))
 
 
 _CONTENT = ("input_text", "output_text")

@@ -17,11 +17,9 @@ import msgspec
 
 from polyroute.storage.database import Database, Driver
 from polyroute.storage.marks import ROLLUPS_COUNTED, ROWS_PRUNED_BEFORE, read_mark, read_moment, set_mark
-from polyroute.storage.rollups import DAY, MINUTE, QUARTER, SUMS, RollupWriter
+from polyroute.storage.rollups import DAY, HOUR, MINUTE, QUARTER, SUMS, RollupWriter
 from polyroute.storage.values import parse_timestamp
 from polyroute.types.records import AttemptRecord, RequestRecord
-
-_HOUR = 3600
 
 _FIELDS = (
     "id",
@@ -66,7 +64,7 @@ _ATTEMPTS = (
 _TO_DAYS = (
     f"INSERT INTO rollups (level,start,series,{','.join(SUMS)}) "  # noqa: S608 - names of our own
     f"SELECT {DAY}, CAST(? AS BIGINT), series, {','.join(f'CAST(SUM({name}) AS BIGINT)' for name in SUMS)} FROM rollups "
-    f"WHERE level = {QUARTER} AND start >= ? AND start < ? GROUP BY series"
+    f"WHERE level = {HOUR} AND start >= ? AND start < ? GROUP BY series"
 )
 
 
@@ -102,10 +100,10 @@ class Recounting:
         pruned = read_moment(driver, ROWS_PRUNED_BEFORE)
         # A day of which some requests are gone keeps the figures that it has.
         begin = None if first is None else int(max(first // DAY, -(-pruned // DAY))) * DAY
-        end = time.time() + _HOUR  # clocks of other machines
+        end = time.time() + HOUR  # clocks of other machines
         day = begin
         while day is not None and day < end:
-            for hour in range(day, day + DAY, _HOUR):
+            for hour in range(day, day + DAY, HOUR):
                 if not keep_on():
                     return counted
                 counted += self._count_hour(driver, hour)
@@ -123,15 +121,15 @@ class Recounting:
     def _count_hour(self, driver: Driver, hour: int) -> int:
         counted = 0
         writer = RollupWriter(driver)
-        levels = (MINUTE, QUARTER) if hour + _HOUR > self._minutes_after else (QUARTER,)
+        levels = (MINUTE, QUARTER, HOUR) if hour + HOUR > self._minutes_after else (QUARTER, HOUR)
         with driver.transaction():
             _keep_others_out(driver)
             driver.execute(
-                driver.sql("DELETE FROM rollups WHERE level IN (?, ?) AND start >= ? AND start < ?"),
-                (MINUTE, QUARTER, hour, hour + _HOUR),
+                driver.sql("DELETE FROM rollups WHERE level IN (?, ?, ?) AND start >= ? AND start < ?"),
+                (MINUTE, QUARTER, HOUR, hour, hour + HOUR),
             )
             writer.begin()
-            for minute in range(hour, hour + _HOUR, QUARTER):
+            for minute in range(hour, hour + HOUR, QUARTER):
                 records = _records(driver, minute, minute + QUARTER)
                 writer.add(records)
                 counted += len(records)

@@ -1,9 +1,9 @@
 """Rollups: what requests add up to, by time and by whatever they can be told apart by, kept beside the rows that they count.
 
 A *series* is one combination of dimensions, under a number that is made from its words, so that every process gives it the
-same one without asking. A rollup is the sums of one series in one bucket of time, at three levels: minute, quarter of an hour
-(of which the hours and days of every time zone can be made) and day (UTC). The ledger's writer adds to them in the transaction
-that inserts the rows; nothing that reads them has to look at a request.
+same one without asking. A rollup is the sums of one series in one bucket of time, at four levels: minute, quarter of an hour
+(of which the hours and days of every time zone can be made), hour and day (UTC). The ledger's writer adds to them in the
+transaction that inserts the rows; nothing that reads them has to look at a request.
 
 A request counts in the series without a tag, and once more in one for each of its tags. A failed attempt counts in a series of
 its own (status `ATTEMPT`), under the provider that failed.
@@ -24,7 +24,8 @@ from polyroute.types.records import RequestRecord
 if TYPE_CHECKING:
     from polyroute.storage.database import Driver
 
-MINUTE, QUARTER, DAY = 60, 900, 86_400
+MINUTE, QUARTER, HOUR, DAY = 60, 900, 3600, 86_400
+LEVELS = (MINUTE, QUARTER, HOUR, DAY)
 """The levels: seconds to a bucket."""
 
 DIMENSIONS = (
@@ -149,7 +150,7 @@ class Rollups:
                     )
                     self._cell(minute, failed)[_FAILED] += 1
 
-    def cells(self, levels: Sequence[int] = (MINUTE, QUARTER, DAY)) -> Cells:
+    def cells(self, levels: Sequence[int] = LEVELS) -> Cells:
         """The sums at some levels."""
         cells: Cells = {}
         for (minute, number), sums in self._minutes.items():
@@ -336,7 +337,7 @@ class RollupWriter:
         """Count requests that the database did not have."""
         self._now.add(records)
 
-    def write(self, levels: Sequence[int] = (MINUTE, QUARTER, DAY)) -> None:
+    def write(self, levels: Sequence[int] = LEVELS) -> None:
         """Add the sums, in one order for all writers, so that two of them cannot wait for each other."""
         for number in sorted(self._now.series.keys() - self._known):
             self._driver.execute(self._insert, (number, *self._now.series[number]))

@@ -197,12 +197,15 @@ rollup_series = sa.Table(
     *(sa.Column(name, sa.Text, nullable=False, doc="empty where there is none") for name in DIMENSIONS),
     sa.Column("simulated", sa.Boolean, nullable=False),
     sa.Column("priced", sa.Boolean, nullable=False, doc="whether the cost of its requests is known"),
+    sqlite_with_rowid=False,
 )
 
 rollups = sa.Table(
     "rollups",
     metadata,
-    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False, doc="seconds to a bucket: 60, 900 or 86400"),
+    sa.Column(
+        "level", sa.Integer, primary_key=True, autoincrement=False, doc="seconds to a bucket: 60, 900, 3600 or 86400"
+    ),
     sa.Column(
         "start", sa.BigInteger, primary_key=True, autoincrement=False, doc="of the bucket, seconds since the epoch"
     ),

@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("simulated", sa.Boolean, nullable=False),
         sa.Column("priced", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_rollup_series"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "rollups",
