@@ -5,11 +5,29 @@ sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, a
 the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
-`records`: state that lasts. All names can be imported from here.
+`records`: state that lasts · `media`: providers of image, video and audio. All names can be imported from here.
 """
 
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
+from polyroute.ports.media import (
+    Callback,
+    CallbackReader,
+    FailureReader,
+    FormPart,
+    Immediate,
+    LocalService,
+    Maker,
+    MediaAdapter,
+    MediaSocket,
+    MediaStream,
+    MediaWire,
+    ModelLister,
+    Queued,
+    Reply,
+    Streamed,
+    VoiceLister,
+)
 from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.ports.records import (
     DecisionReader,
@@ -30,6 +48,8 @@ __all__ = [
     "AnswerReader",
     "Body",
     "Call",
+    "Callback",
+    "CallbackReader",
     "ChatCodec",
     "Credential",
     "DecisionReader",
@@ -37,20 +57,34 @@ __all__ = [
     "EventParser",
     "EventRenderer",
     "Exchange",
+    "FailureReader",
+    "FormPart",
     "Headers",
+    "Immediate",
     "KeptResponse",
     "KeyStore",
     "Ledger",
     "LedgerReader",
+    "LocalService",
+    "Maker",
+    "MediaAdapter",
+    "MediaSocket",
+    "MediaStream",
+    "MediaWire",
+    "ModelLister",
     "Observation",
     "Options",
     "PriceBook",
     "ProviderStats",
+    "Queued",
+    "Reply",
     "ResponseStore",
     "StoredAttempt",
     "StoredDecision",
+    "Streamed",
     "Timeouts",
     "Transport",
+    "VoiceLister",
     "WireRequest",
     "WireResponse",
 ]
