@@ -5,10 +5,11 @@ sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, a
 the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
-`records`: state that lasts. All names can be imported from here.
+`records`: state that lasts · `artifacts`: stored media, and how it is fetched. All names can be imported from here.
 """
 
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
+from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.ports.records import (
@@ -28,6 +29,7 @@ __all__ = [
     "NO_OPTIONS",
     "Adapter",
     "AnswerReader",
+    "ArtifactStore",
     "Body",
     "Call",
     "ChatCodec",
@@ -37,7 +39,11 @@ __all__ = [
     "EventParser",
     "EventRenderer",
     "Exchange",
+    "FetchOrder",
+    "Fetcher",
+    "FileStore",
     "Headers",
+    "Intake",
     "KeptResponse",
     "KeyStore",
     "Ledger",
