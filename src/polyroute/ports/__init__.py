@@ -6,9 +6,11 @@ the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
 `records`: state that lasts · `media`: providers of image, video and audio. All names can be imported from here.
+`records`: state that lasts · `artifacts`: stored media, and how it is fetched. All names can be imported from here.
 """
 
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
+from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.media import (
     Callback,
@@ -46,6 +48,7 @@ __all__ = [
     "NO_OPTIONS",
     "Adapter",
     "AnswerReader",
+    "ArtifactStore",
     "Body",
     "Call",
     "Callback",
@@ -58,9 +61,13 @@ __all__ = [
     "EventRenderer",
     "Exchange",
     "FailureReader",
+    "FetchOrder",
+    "Fetcher",
+    "FileStore",
     "FormPart",
     "Headers",
     "Immediate",
+    "Intake",
     "KeptResponse",
     "KeyStore",
     "Ledger",
