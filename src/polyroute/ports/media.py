@@ -37,10 +37,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class FormPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One part of a multipart form; a file when it has a `filename`."""
+    """One part of a multipart form; a file when it has a `filename`. A `Body` is read block by block as it is sent."""
 
     name: str
-    value: str | bytes
+    value: str | bytes | Body
     filename: str | None = None
     media_type: str | None = None
 
@@ -105,6 +105,9 @@ class MediaWire(Protocol):
 
     async def input_bytes(self, item: MediaInput) -> tuple[bytes, str]:
         """An input's bytes and sniffed media type, fetched safely where it is a URL."""
+
+    async def input_body(self, item: MediaInput) -> tuple[Body, str]:
+        """As `input_bytes`, for what may be large: read from disk as it is sent."""
 
     async def input_data_uri(self, item: MediaInput) -> str:
         """An input as a base64 data URI."""

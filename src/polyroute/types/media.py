@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from polyroute.types.artifacts import Artifact
 from polyroute.types.operations import Dialect, Operation
 from polyroute.types.usage import Usage
 
@@ -201,6 +202,20 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None
     upstream_id: str | None = None
     notes: tuple[str, ...] = ()
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An outcome whose results are stored: what a job keeps, and what answers are rendered from. `revised_prompts` are by
+    artifact, where the provider changed any."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    text: str | None = None
+    transcript: Transcript | None = None
+    voice: Voice | None = None
+    usage: Usage = Usage()
+    revised_prompts: tuple[str | None, ...] = ()
+    notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
