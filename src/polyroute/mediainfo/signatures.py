@@ -34,7 +34,8 @@ _BRANDS = {
 _BMP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 _SUBTITLES = re.compile(rb"\s*\d+[ \t]*\r?\n\d{1,2}:\d\d:\d\d[,.]\d{1,3} --> ")
 _MARKUP = re.compile(
-    rb"\s*(?:<!--.*?-->\s*)*<(!doctype html|html|head|body|script|\?xml|svg|!doctype svg)[\s>/]", re.IGNORECASE | re.DOTALL
+    rb"\s*(?:<!--.*?-->\s*)*<(!doctype html|html|head|body|script|\?xml|svg|!doctype svg)[\s>/]",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MARK = b"\xef\xbb\xbf"

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from polyroute.mediainfo import ending_of
@@ -106,13 +106,14 @@ class ArtifactKeeper:
         kept = await asyncio.to_thread(self._index.find, artifact_id)
         return None if kept is None else kept.artifact
 
-    async def open(self, artifact_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    async def open(self, artifact_id: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """Its bytes in blocks."""
         kept = await self._kept(artifact_id)
         end = kept.artifact.size if stop is None else min(stop, kept.artifact.size)
         try:
-            async for block in self._blobs.read(kept.blob, start, end):
-                yield block
+            async with aclosing(self._blobs.read(kept.blob, start, end)) as blocks:
+                async for block in blocks:
+                    yield block
         except BlobMissingError as error:
             raise _gone(artifact_id) from error
         except OSError as error:

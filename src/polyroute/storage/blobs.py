@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +31,7 @@ class BlobStore(Protocol):
     async def has(self, name: str, size: int) -> bool:
         """Whether the bytes are there, as many as there should be."""
 
-    def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, name: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to, not with, `stop`. Raises BlobMissingError."""
 
     def path(self, name: str, size: int, ending: str) -> AbstractAsyncContextManager[Path]:
@@ -67,7 +67,7 @@ class LocalBlobs:
         except FileNotFoundError:
             return False
 
-    async def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, name: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Blocks of the file, which may be deleted meanwhile."""
         try:
             descriptor = await asyncio.to_thread(os.open, self._place(name), os.O_RDONLY)

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -101,7 +101,7 @@ class S3Blobs:
         await self._finish(answer, (200,))
         return dict(answer.headers).get(b"content-length") == b"%d" % size
 
-    async def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, name: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The object's bytes; a download that breaks off goes on from where it was."""
         failures = 0
         while start < stop:
