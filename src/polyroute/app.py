@@ -28,6 +28,7 @@ from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
 from polyroute.media import Media
 from polyroute.ports import Credential, Headers
+from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
@@ -82,7 +83,7 @@ def _live_provider(row: Provider, bench: BenchSettings) -> LiveProvider:
         if (terms := row.terms.get(credential.secret)) is not None
     }
     access = ProviderAccess(CredentialPool(credentials, shares, bench), row.limits)
-    return LiveProvider(row, build_adapter(row), credentials, RetryBudget(), access)
+    return LiveProvider(row, build_adapter(row), credentials, RetryBudget(), access, build_media_adapter(row))
 
 
 def _credentials(row: Provider) -> tuple[Credential, ...]:
