@@ -5,7 +5,8 @@ sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, a
 the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
-`records`: state that lasts · `analytics`: figures over it. All names can be imported from here.
+`records`: state that lasts · `analytics`: figures over it · `media`: providers of image, video and audio · `artifacts`:
+stored media, and how it is fetched. All names can be imported from here.
 """
 
 from polyroute.ports.analytics import (
@@ -18,7 +19,27 @@ from polyroute.ports.analytics import (
     SeriesQuery,
 )
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
+from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
+from polyroute.ports.media import (
+    Callback,
+    CallbackReader,
+    FailureReader,
+    FormPart,
+    Immediate,
+    LocalService,
+    Maker,
+    MediaAdapter,
+    MediaSocket,
+    MediaStream,
+    MediaWire,
+    ModelLister,
+    Queued,
+    Reply,
+    SocketOpener,
+    Streamed,
+    VoiceLister,
+)
 from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.ports.records import (
     DecisionReader,
@@ -38,8 +59,11 @@ __all__ = [
     "Adapter",
     "AnalyticsReader",
     "AnswerReader",
+    "ArtifactStore",
     "Body",
     "Call",
+    "Callback",
+    "CallbackReader",
     "ChatCodec",
     "Credential",
     "DecisionReader",
@@ -47,15 +71,31 @@ __all__ = [
     "EventParser",
     "EventRenderer",
     "Exchange",
+    "FailureReader",
+    "FetchOrder",
+    "Fetcher",
+    "FileStore",
+    "FormPart",
     "Headers",
+    "Immediate",
+    "Intake",
     "KeptResponse",
     "KeyStore",
     "Ledger",
     "LedgerReader",
+    "LocalService",
+    "Maker",
+    "MediaAdapter",
+    "MediaSocket",
+    "MediaStream",
+    "MediaWire",
+    "ModelLister",
     "Observation",
     "Options",
     "PriceBook",
     "ProviderStats",
+    "Queued",
+    "Reply",
     "RequestPage",
     "RequestQuery",
     "RequestReader",
@@ -63,10 +103,13 @@ __all__ = [
     "Series",
     "SeriesPoint",
     "SeriesQuery",
+    "SocketOpener",
     "StoredAttempt",
     "StoredDecision",
+    "Streamed",
     "Timeouts",
     "Transport",
+    "VoiceLister",
     "WireRequest",
     "WireResponse",
 ]
