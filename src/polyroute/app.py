@@ -20,6 +20,7 @@ from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
+from polyroute.engine.content import ContentLog
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
 from polyroute.engine.planning import planner_of
@@ -132,6 +133,7 @@ class App:
             ),
             ready=self._problems,
         )  # fmt: skip
+        self.gateway.content = content_log(settings)
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
@@ -258,6 +260,7 @@ class App:
         for section in ("server", "storage", "auth", "artifacts", "fetch"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
+        self.gateway.content = content_log(settings)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
@@ -283,6 +286,14 @@ def state_folder(settings: Settings, database: Database) -> StateFolder:
     path = database.path
     beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
     return StateFolder(settings.storage.state or beside)
+
+
+def content_log(settings: Settings) -> ContentLog | None:
+    """What decides whether the ledger keeps content; None when it never does."""
+    wanted = settings.content
+    if not wanted.log and not any(route.log_content for route in settings.routes.values()):
+        return None
+    return ContentLog(everywhere=wanted.log, limit=wanted.max_kb << 10, redact=wanted.redact, known=wanted.redact_known)
 
 
 def retention_of(settings: Settings) -> Retention:

@@ -143,26 +143,24 @@ class Pruning:
         done, at, last = 0, read_moment(driver, mark), ""
         blanks = ",".join(f"{name} = NULL" for name in columns)
         choose = driver.sql(
-            f"SELECT created_at, id, {_filled(columns)} FROM requests "  # noqa: S608 - names of our own
-            "WHERE created_at >= ? AND created_at < ? AND (created_at > ? OR id > ?) ORDER BY created_at, id LIMIT ?"
+            f"SELECT created_at, id FROM requests WHERE created_at >= ? AND created_at < ? "  # noqa: S608 - our own names
+            f"AND (created_at > ? OR id > ?) AND {_filled(columns)} = 1 ORDER BY created_at, id LIMIT ?"
         )
         moment, before = driver.timestamp(at), driver.timestamp(cut)
         while self._keep_on():
-            # Read without a lock; the range has no more arrivals but replayed ones, which are as old as the journal at most.
             rows: list[Any] = driver.execute(choose, (moment, before, moment, last, _BATCH)).fetchall()
-            chosen = [row[1] for row in rows if row[2]]
-            if chosen:
-                marks = ",".join("?" * len(chosen))
+            if rows:
+                marks = ",".join("?" * len(rows))
                 with driver.transaction():
                     done += driver.execute(
                         driver.sql(f"UPDATE requests SET {blanks} WHERE id IN ({marks})"),  # noqa: S608 - names of our own
-                        chosen,
+                        [row[1] for row in rows],
                     ).rowcount
-                self._pause(_PAUSE)
             if len(rows) < _BATCH:
                 with driver.transaction():
                     raise_moment(driver, mark, cut - _SECONDS_A_DAY)  # the last day is looked at again: replays
                 return done
+            self._pause(_PAUSE)
             moment, last = rows[-1][0], rows[-1][1]
         return done
 
