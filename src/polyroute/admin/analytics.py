@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from polyroute.ports.analytics import DIMENSIONS, AnalyticsReader, Interval, Series, SeriesPoint, SeriesQuery
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -22,6 +22,8 @@ _USUAL: dict[Interval, str] = {"minute": "1h", "hour": "1d", "day": "30d", "tota
 _DURATIONS = ("mean", "p50", "p90", "p95", "p99")
 
 Many = list[str] | None
+Amount = Annotated[Decimal, PlainSerializer(lambda amount: format(amount, "f"), return_type=str)]
+"""US dollars as decimal text."""
 
 
 class _Answer(BaseModel):
@@ -42,8 +44,8 @@ class SavingsAnswer(_Answer):
     """What `compared` requests, those of known cost, would have cost at the baseline; `not_compared` were served without a
     known price or quantity. Amounts are decimal text; null where nothing could be compared."""
 
-    baseline_usd: Decimal | None
-    saved_usd: Decimal | None
+    baseline_usd: Amount | None
+    saved_usd: Amount | None
     compared: int
     not_compared: int
 
@@ -69,7 +71,7 @@ class PointAnswer(_Answer):
     images: int
     media_seconds: float
     characters: int
-    cost_usd: Decimal | None
+    cost_usd: Amount | None
     unpriced: int
     estimated: int
     savings: SavingsAnswer | None

@@ -50,8 +50,8 @@ class StreamAnswer:
     """An answer that has committed and goes on. Take `next` until it gives b"", and `close` it in any case."""
 
     __slots__ = (
-        "_attempt", "_course", "_deadline", "_delivered", "_done", "_first", "_idle", "_loop", "_reader", "_recorder", "_response",
-        "headers", "status",
+        "_attempt", "_course", "_deadline", "_delivered", "_done", "_first", "_idle", "_loop", "_reader", "_recorder",
+        "_response", "headers", "status",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +65,7 @@ class StreamAnswer:
         loop: asyncio.AbstractEventLoop,
         recorder: Recorder | None = None,
     ) -> None:
-        """`delivered` keeps what the caller gets, where a rescue is possible; `recorder` for the ledger, where that is wanted."""
+        """`delivered` keeps what the caller gets, where a rescue is possible; `recorder`, where the ledger wants it."""
         self.status = 200
         self.headers = headers
         self._course = course

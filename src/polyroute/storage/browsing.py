@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from polyroute.ports.analytics import RequestPage, RequestQuery
 from polyroute.storage import schema
 from polyroute.storage.database import Database
-from polyroute.storage.export import FORMATS, TABLES, ExportError, stream
+from polyroute.storage.export import FORMATS, TABLES, ExportError, plain_value, stream
 
 _CONTENT = frozenset({"input_text", "output_text"})
 
@@ -42,10 +42,11 @@ class LedgerRows:
             )
         chosen = chosen.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(query.limit + 1)
         with self._database.engine.connect() as connection:
-            rows = [dict(row) for row in connection.execute(chosen).mappings()]
-        more, rows = len(rows) > query.limit, rows[: query.limit]
+            found = connection.execute(chosen).mappings().all()
+        more, found = len(found) > query.limit, found[: query.limit]
         return RequestPage(
-            rows=rows, after=(rows[-1]["created_at"].isoformat(), rows[-1]["id"]) if more and rows else None
+            rows=[_plain(row) for row in found],
+            after=(found[-1]["created_at"].isoformat(), found[-1]["id"]) if more else None,
         )
 
     def request(self, request_id: str) -> dict[str, Any] | None:
@@ -58,7 +59,7 @@ class LedgerRows:
             tried = connection.execute(
                 sa.select(attempts).where(attempts.c.request_id == request_id).order_by(attempts.c.number)
             ).mappings()
-            return {**row, "attempts": [dict(attempt) for attempt in tried]}
+            return _plain(row) | {"attempts": [_plain(attempt) for attempt in tried]}
 
     def export(self, table: str, form: str, since: float, until: float) -> Iterator[bytes]:
         """Rows as bytes. Raises ValueError before the first."""
@@ -68,3 +69,7 @@ class LedgerRows:
             return stream(self._database, table, form, since, until)
         except ExportError as error:
             raise ValueError(str(error)) from error
+
+
+def _plain(row: sa.RowMapping) -> dict[str, Any]:
+    return {name: plain_value(value) for name, value in row.items()}

@@ -116,7 +116,7 @@ class JsonLinesEncoder:
     def encode(self, rows: Sequence[Row]) -> bytes:
         """A line for each row."""
         names = self._names
-        return _json.encode_lines([dict(zip(names, map(_plain, row), strict=True)) for row in rows])
+        return _json.encode_lines([dict(zip(names, map(plain_value, row), strict=True)) for row in rows])
 
 
 def encoder_of(table: ExportTable, form: ExportFormat) -> Encoder:
@@ -176,13 +176,14 @@ def _arrow_value(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    plain = _plain(value)
+    plain = plain_value(value)
     if isinstance(plain, bool):
         return "true" if plain else "false"
     return _json.encode(plain).decode() if isinstance(plain, dict | list) else str(plain)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A column's value as JSON has it: an amount as decimal text without an exponent, a moment in ISO form."""
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime):
