@@ -128,6 +128,7 @@ class App:
                 )
             ),
             ready=self._problems,
+            media=self.media.floor(),
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
