@@ -72,7 +72,7 @@ class ArtifactKeeper:
 
     async def _keep(self, file: Incoming, intake: Intake) -> Artifact:
         facts = await asyncio.to_thread(look_at, file, intake, self._max_pixels)
-        now = self._clock()
+        now = round(self._clock(), 6)  # as it is stored
         retain = self._retain if intake.retain is None else intake.retain
         until = None if retain is None else now + retain
         sha256 = file.sha256

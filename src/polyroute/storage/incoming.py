@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -69,7 +70,8 @@ class Incoming:
 
     def discard(self) -> None:
         """Close and delete it; what was moved away stays."""
-        self._file.close()
+        with suppress(OSError):  # a full disk may show only now
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     def _count(self, more: int) -> None:
