@@ -132,6 +132,7 @@ class App:
                 )
             ),
             ready=self._problems,
+            media=self.media.floor(),
         )  # fmt: skip
         self.gateway.content = content_log(settings)
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
