@@ -41,8 +41,8 @@ async def test_what_has_expired_goes_while_the_gateway_serves(tmp_path: Path) ->
     media.artifacts.prune = watched  # type: ignore[method-assign]
     media.start()
     await asyncio.wait_for(looked.wait(), 20)
-    await media.stop()
     assert await media.artifacts.stat(made.id) is None
+    await media.stop()
     assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
 
 
