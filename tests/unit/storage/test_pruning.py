@@ -42,7 +42,8 @@ def database(tmp_path: Path) -> Database:
 def ask(database: Database, statement: str) -> list[Any]:
     driver = database.connect()
     try:
-        return [row[0] if len(row) == 1 else row for row in driver.execute(statement).fetchall()]
+        cursor = driver.execute(statement)
+        return [] if statement.startswith("DELETE") else [row[0] if len(row) == 1 else row for row in cursor.fetchall()]
     finally:
         driver.close()
 

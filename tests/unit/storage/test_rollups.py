@@ -49,11 +49,11 @@ def rollups(database: Database, level: int = DAY, **dimensions: Any) -> list[dic
     """Rollups of a level with the words of their series; only those that have the given ones."""
     names = ("start", *SUMS, *DIMENSIONS, "simulated", "priced")
     driver = database.connect()
-    rows = driver.execute(
+    statement = driver.sql(
         f"SELECT {','.join(names)} FROM rollups JOIN rollup_series ON series = id WHERE level = ? "
-        "ORDER BY start, provider, status, tag_name, tag_value, error_kind",
-        (level,),
-    ).fetchall()
+        "ORDER BY start, provider, status, tag_name, tag_value, error_kind"
+    )
+    rows = driver.execute(statement, (level,)).fetchall()
     driver.close()
     found = [dict(zip(names, row, strict=True)) for row in rows]
     return [row for row in found if all(row[name] == value for name, value in dimensions.items())]
@@ -200,8 +200,8 @@ def test_what_was_never_counted_is_counted_once(database: Database) -> None:
     write(database, settled("a", created_at=NOON), settled("b", created_at=NOON + 90_000))
     whole = everything(database)
     driver = database.connect()
-    driver.execute("DELETE FROM rollups WHERE start < ?", (NOON + 10,))
-    driver.execute("DELETE FROM ledger_marks WHERE name = ?", (ROLLUPS_COUNTED,))
+    driver.execute(f"DELETE FROM rollups WHERE start < {int(NOON)} + 10")
+    driver.execute(f"DELETE FROM ledger_marks WHERE name = '{ROLLUPS_COUNTED}'")
     driver.close()
     recounting = Recounting(database)
     assert recounting.needed()
