@@ -26,6 +26,14 @@ ASK = (
     """-d '{{"model": "text", "messages": [{{"role": "user", "content": "Hello"}}]}}' -D - -o /dev/null """
     "| grep -E 'HTTP|provider|attempts'"
 )
+HEALTH = (
+    "curl -s localhost:{port}/admin/api/health "
+    "| jq -c '.providers[] | select(.provider == \"aimlapi\") | {{health, drill}}'"
+)
+LEDGER = (
+    "sqlite3 -box polyroute.db "
+    '"select number, provider, outcome, error_message from attempts order by started_at desc limit 3"'
+)
 SESSIONS = {
     "drill": [
         "# Who answers now?",
@@ -35,11 +43,9 @@ SESSIONS = {
         "# The callers notice nothing: the next provider answers",
         ASK,
         "# Health shows the drill, and what it does to the breaker",
-        "curl -s localhost:{port}/admin/api/health "
-        "| jq -c '.providers[] | select(.provider == \"aimlapi\") | {{health, drill}}'",
+        HEALTH,
         "# The ledger tells which attempts were only rehearsed",
-        "sqlite3 -box polyroute.db "
-        '"select number, provider, outcome, error_message from attempts order by started_at desc limit 3"',
+        LEDGER,
         "# Enough: end it before its time",
         "polyroute drill --end --provider aimlapi",
     ],
