@@ -29,7 +29,7 @@ from polyroute.types.chat import (
     ToolCallPart,
     ToolResultPart,
 )
-from polyroute.types.errors import AttemptFailed, PolyrouteError
+from polyroute.types.errors import PolyrouteError
 from polyroute.types.operations import Dialect
 from polyroute.types.records import RequestRecord
 
@@ -113,7 +113,7 @@ class Recorder:
         if is_chat(self._dialect):
             try:
                 self._take(codec(self._dialect).parse_response(body))
-            except AttemptFailed:
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, the caller gets it
                 self._failed = True
         elif self._dialect in _TRANSCRIPTS:
             self._put(_transcript(body))
@@ -127,8 +127,10 @@ class Recorder:
                 self._parser = codec(self._dialect).parser()
             try:
                 self._take(self._parser.feed(data))
-            except AttemptFailed:
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, the caller's stream goes on
                 self._failed = True
+        elif self._dialect in _TRANSCRIPTS and not self._conversation.call.stream:
+            self._put(data.decode("utf-8", "replace"))  # plain text, handed on as it comes
         elif self._dialect in _TRANSCRIPTS:
             self._raw += data
             *lines, rest = bytes(self._raw).split(b"\n")

@@ -168,3 +168,18 @@ def test_a_long_stream_is_not_collected_beyond_its_bound() -> None:
     assert output.startswith("üü")
     assert len(output.encode()) <= 120
     assert sum(map(len, found._pieces)) < 5000
+
+
+def test_plain_text_that_is_handed_on_as_it_comes() -> None:
+    found = recorder(conversation(Dialect.OPENAI_TRANSCRIPTIONS, model="x"))
+    for data in (b"Good ", b"day."):
+        found.add(data)
+    assert kept(found)[1] == "Good day."
+
+
+def test_a_stream_that_makes_no_sense_goes_on_unrecorded() -> None:
+    found = recorder(conversation(stream=True))
+    found.add(chunk("so far"))
+    for data in (b"data: {broken\n\n", b"data: [1, 2]\n\n", chunk("never seen")):
+        found.add(data)
+    assert kept(found) == ("user: Hello", "so far")
