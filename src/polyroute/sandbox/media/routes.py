@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polyroute.sandbox.media import aimlapi, elevenlabs, fal, kie, piapi, replicate, runware, together, xai
+from polyroute.sandbox.media import (
+    aimlapi,
+    elevenlabs,
+    fal,
+    gateways,
+    google,
+    kie,
+    piapi,
+    replicate,
+    runware,
+    together,
+    xai,
+)
 from polyroute.sandbox.route import Route
 
 MEDIA_ROUTES: Mapping[str, tuple[Route, ...]] = {
+    "aihubmix": gateways.AIHUBMIX,
     "aimlapi": aimlapi.ROUTES,
     "elevenlabs": elevenlabs.ROUTES,
     "fal": fal.ROUTES,
+    "google": google.ROUTES,
     "kie": kie.ROUTES,
+    "openrouter": gateways.OPENROUTER,
     "piapi": piapi.ROUTES,
     "replicate": replicate.ROUTES,
+    "runpod": gateways.RUNPOD,
     "runware": runware.ROUTES,
     "together": together.ROUTES,
     "xai": xai.ROUTES,
