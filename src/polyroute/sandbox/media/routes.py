@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 from polyroute.sandbox.media import (
     aimlapi,
+    automatic1111,
     bfl,
+    comfyui,
+    docker,
     elevenlabs,
     fal,
     gateways,
     google,
     kie,
+    local_speech,
     luma,
     piapi,
     replicate,
@@ -26,7 +30,11 @@ from polyroute.sandbox.route import Route
 MEDIA_ROUTES: Mapping[str, tuple[Route, ...]] = {
     "aihubmix": gateways.AIHUBMIX,
     "aimlapi": aimlapi.ROUTES,
+    "automatic1111": automatic1111.ROUTES,
     "bfl": bfl.ROUTES,
+    "chatterbox": local_speech.CHATTERBOX,
+    "comfyui": comfyui.ROUTES,
+    "docker": docker.ROUTES,
     "elevenlabs": elevenlabs.ROUTES,
     "fal": fal.ROUTES,
     "google": google.ROUTES,
@@ -38,7 +46,9 @@ MEDIA_ROUTES: Mapping[str, tuple[Route, ...]] = {
     "runpod": gateways.RUNPOD,
     "runware": runware.ROUTES,
     "runway": runway.ROUTES,
+    "speaches": local_speech.SPEACHES,
     "stability": stability.ROUTES,
     "together": together.ROUTES,
+    "whisper": local_speech.WHISPER,
     "xai": xai.ROUTES,
 }
