@@ -13,6 +13,7 @@ _CLASSES: dict[str, str] = {
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
+    "runware": "runware.adapter:RunwareMedia",
     "replicate": "replicate:ReplicateMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
