@@ -19,13 +19,15 @@ from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
+from polyroute.engine.notifications import Postman, Webhook
 from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
-from polyroute.ports import Credential, Headers
+from polyroute.ports import Credential, Headers, Transport
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
@@ -34,11 +36,14 @@ from polyroute.routing.decision import Decision
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
+from polyroute.storage.budgets import sync_budgets
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
+from polyroute.storage.leases import LeaseBank
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.outbox import DeliveryBox
 from polyroute.storage.responses import ResponseKeeper
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -125,14 +130,24 @@ class App:
             ),
             ready=self._problems,
         )  # fmt: skip
+        self._budgets = Budgets(
+            LeaseBank(self._database, self._ledger.folder, self._ledger.writer), on_change=self._use_budgets
+        )
+        self.outbox = DeliveryBox(self._database)
+        self._postman = Postman(self.outbox, _webhook_transport, webhooks_of(settings))
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
         sync_models(self._database, model_rows(catalog))
+        for name in sync_budgets(self._database, catalog.budgets.values(), catalog.currencies):
+            log.warning("the budget '%s' was made by command or API and gives way to one of the configuration", name)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
+
+    def _use_budgets(self, some: bool) -> None:  # noqa: FBT001 - a callback of one fact
+        self.gateway.budgets = self._budgets if some else None
 
     def _problems(self) -> list[str]:
         return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
@@ -144,6 +159,7 @@ class App:
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.storage.accounts import Accounts  # noqa: PLC0415
         from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
@@ -154,6 +170,7 @@ class App:
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
             HealthDesk(self.gateway, self._sharing),
+            Accounts(self._database, lambda: self.gateway.runtime.catalog),
         )
         return application
 
@@ -176,6 +193,8 @@ class App:
         self._transport.bind(loop)
         if self._keys is not None:
             self._keys.start()
+        await self._budgets.start()
+        self._postman.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
@@ -186,10 +205,13 @@ class App:
             if task is not None:
                 task.cancel()
         await self._sharing.stop()
+        await self._postman.stop()
+        await self._budgets.stop()
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
+        await self._budgets.close()
         self._responses.close()
         self._database.close()
 
@@ -227,12 +249,28 @@ class App:
         for section in ("server", "storage", "auth"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
-        return self._runtime(make_catalog(settings, self._sandbox_url), settings)
+        runtime = self._runtime(make_catalog(settings, self._sandbox_url), settings)
+        self._postman.webhooks = webhooks_of(settings)
+        return runtime
 
 
 def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
     """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
     return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+
+
+def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
+    """Who is told of notifications."""
+    return tuple(
+        Webhook(hook.url, None if hook.secret is None else hook.secret.get_secret_value(), tuple(hook.events))
+        for hook in settings.notifications.webhooks
+    )
+
+
+def _webhook_transport() -> Transport:
+    from polyroute.transport.client import ClientTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
+
+    return ClientTransport()
 
 
 def price_book(database: Database) -> CatalogPrices:

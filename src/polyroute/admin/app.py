@@ -8,12 +8,14 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
+from polyroute.admin.budgets import budget_routes
 from polyroute.admin.explanations import Explanations
 from polyroute.admin.health import health_routes
 from polyroute.admin.providers import ProviderReport, Recommendation, cheapest_first, recommend, report
 from polyroute.catalog.model import Catalog
 from polyroute.engine.reporting import HealthDesk
 from polyroute.ports import LedgerReader
+from polyroute.ports.budgets import BudgetDesk
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import Category
 
@@ -27,6 +29,7 @@ def build_admin(
     authorise: Authorise,
     explanations: Explanations,
     desk: HealthDesk | None = None,
+    accounts: BudgetDesk | None = None,
 ) -> FastAPI:
     """The ASGI application under `/api`, `/admin/api` and `/metrics`. `catalog` gives the one of the moment; every endpoint
     asks `authorise` first."""
@@ -42,6 +45,8 @@ def build_admin(
 
     if desk is not None:
         admin.include_router(health_routes(desk, catalog))
+    if accounts is not None:
+        admin.include_router(budget_routes(accounts))
 
     # Plain functions: the reader blocks, so each runs in a worker thread.
     @admin.get("/api/providers/stats", tags=["providers"], summary="All categories")

@@ -118,6 +118,27 @@ class Form:
         """Whether a file was sent under this name."""
         return any(field.name == name and field.is_file for field in self._fields)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole form."""
+        return self._size
+
+    def text_fields(self) -> dict[str, str]:
+        """The text fields by name; of several with one name the first."""
+        found: dict[str, str] = {}
+        for field in self._fields:
+            if not field.is_file:
+                found.setdefault(field.name, field.value.decode("utf-8", "replace"))
+        return found
+
+    def peek(self, length: int) -> bytes:
+        """The first bytes of the first file; b"" when there is none."""
+        for field in self._fields:
+            if field.is_file:
+                self._spool.seek(field.start)
+                return self._spool.read(min(length, field.end - field.start))
+        return b""
+
     def body(self, replace: dict[str, str], remove: frozenset[str] = frozenset()) -> FormBody:
         """The form with some text fields replaced and some removed; every other byte is as it came."""
         changes = []

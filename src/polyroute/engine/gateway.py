@@ -11,12 +11,14 @@ from polyroute.catalog.model import RESCUE_MODES, RescueMode
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.planning import NoTarget, Planned, Planning
-from polyroute.engine.runtime import Runtime
+from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
 from polyroute.ports import Call, Ledger, Timeouts, Transport
 from polyroute.routing.breakers import Breakers
@@ -41,6 +43,8 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.budgets: Budgets | None = None
+        """None while there are no budgets."""
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
@@ -59,6 +63,7 @@ class Gateway:
         call = conversation.call
         runtime = self.runtime
         admitted: Admitted | None = None
+        hold: Hold | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
         try:
             choice = runtime.choose(call.model, call.operation)
@@ -70,6 +75,10 @@ class Gateway:
                 admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
+            if runtime.catalog.credits:
+                settlement.costs_credits(runtime.catalog.credits.get(choice.name))
+            if self.budgets is not None:
+                hold, choice = await self._hold(self.budgets, conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
             timeouts = _patience(choice.timeouts, call)
@@ -78,6 +87,7 @@ class Gateway:
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error),
                 rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills,
+                hold=hold,
             )  # fmt: skip
             answer = _explained(await execution.run(), call, planned)
         except PolyrouteError as error:
@@ -85,7 +95,7 @@ class Gateway:
                 settlement.planned(error.planned)
             error.request_id = call.id
             if admitted is not None:
-                error.headers = tuple(admitted.headers(asyncio.get_running_loop().time()))
+                error.headers = (*error.headers, *admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
             raise
         except asyncio.CancelledError:
@@ -96,7 +106,32 @@ class Gateway:
             raise
         if admitted is not None:
             answer.headers += admitted.headers(loop.time())
+        if hold is not None:
+            answer.headers += hold.headers()
         return answer
+
+    async def _hold(
+        self, budgets: Budgets, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
+    ) -> tuple[Hold | None, Choice]:
+        """The hold of a call that counts against budgets; and what is tried in place of its choice past a soft limit."""
+        call = conversation.call
+        slices = budgets.slices_for(call, choice.name)
+        if not slices:
+            return None, choice
+        await budgets.know(slices)
+        hold = Hold(budgets, slices, conversation, runtime, runtime.catalog.credits.get(choice.name))
+        settlement.holds(hold)
+        soft = hold.softened
+        if soft is None:
+            return hold, choice
+        if soft.downgrade_to is None:
+            call.options = msgspec.structs.replace(call.options, policy="cheapest")
+        elif soft.downgrade_to != choice.name:
+            other = runtime.choose(soft.downgrade_to, call.operation)
+            hold.add(budgets.slices_for(call, other.name))
+            conversation.persona = other.persona
+            choice = other
+        return hold, choice
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:
         """Write down a request of a known caller that was refused before it was a call."""

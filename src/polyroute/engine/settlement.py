@@ -11,6 +11,7 @@ import msgspec
 
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
+from polyroute.engine.holds import Hold
 from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
@@ -29,7 +30,7 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_ended", "_failed", "_held", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_call", "_credits", "_ended", "_failed", "_held", "_hold", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
         "_settled", "_spent", "_started", "_ttft", "cost",
     )  # fmt: skip
 
@@ -48,6 +49,8 @@ class Settlement:
         self.cost: Cost | None = None
         self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
         self._ended: Callable[[RequestRecord], None] | None = None
+        self._hold: Hold | None = None
+        self._credits: Decimal | None = None
         key = call.key
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
@@ -81,6 +84,21 @@ class Settlement:
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
         self._ended = ended
+
+    def holds(self, hold: Hold) -> None:
+        """Charge this hold when the request is settled."""
+        self._hold = hold
+
+    def costs_credits(self, credits: Decimal | None) -> None:
+        """What the caller is charged in credits when anything is served."""
+        self._credits = credits
+
+    @property
+    def spent_usd(self) -> Decimal | None:
+        """What broken attempts of this request have cost already; None when none was paid for."""
+        if not self._spent:
+            return None
+        return sum((cost.usd for _, _, cost in self._spent if cost is not None), Decimal(0))
 
     def passed_over(self, target: Target, reason: str) -> None:
         """A target of the plan is not tried after all."""
@@ -239,6 +257,10 @@ class Settlement:
             self._give_back(attempt)
         if self._ended is not None:
             self._ended(self._record)
+        if self._credits is not None and self._record.actual_provider is not None:
+            self._record.credits = self._credits
+        if self._hold is not None:
+            self._hold.settle(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
         if shared is not None:

@@ -97,6 +97,11 @@ class Journal:
         self._spare: _Segment | None = None
 
     @property
+    def writer(self) -> str:
+        """What the names of its files begin with."""
+        return self._writer
+
+    @property
     def size(self) -> int:
         """Bytes of records that the database does not have yet."""
         return sum(segment.size - segment.committed for segment in tuple(self._segments))

@@ -64,6 +64,16 @@ class JournaledLedger:
         self._thread.start()
 
     @property
+    def writer(self) -> str:
+        """This process's name in the names of its journal's files."""
+        return self._journal.writer
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal lies."""
+        return self._folder
+
+    @property
     def pending(self) -> int:
         """Records that the database does not have yet."""
         return self._journal.appended - self._journal.committed + len(self._unjournaled)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from polyroute.storage.charges import write_charges
 from polyroute.storage.database import Database, Driver
 from polyroute.storage.frames import MAGIC, encode_frame
 from polyroute.storage.rows import (
@@ -82,6 +83,7 @@ class RowWriter:
         new_models: set[str] = set()
         added = 0
         totals = Totals()
+        charged: list[RequestRecord] = []
         with self._driver.transaction():
             for start in range(0, len(records), step):
                 chunk = records[start : start + step]
@@ -95,9 +97,12 @@ class RowWriter:
                 if decisions := decision_rows(chunk):
                     self._decisions.run(list(zip(*decisions, strict=True)))
                 totals.add(chunk)
+                charged += [record for record in chunk if record.charges]
                 new_models |= self._add_models(chunk)
             for row in totals.rows():
                 self._driver.execute(self._upsert, row)
+            if charged:
+                write_charges(self._driver, charged)
         self._known_models |= new_models
         return added
 
