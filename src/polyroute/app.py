@@ -146,7 +146,7 @@ class App:
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
-    def _use_budgets(self, some: bool) -> None:  # noqa: FBT001 - a callback of one fact
+    def _use_budgets(self, some: bool) -> None:
         self.gateway.budgets = self._budgets if some else None
 
     def _problems(self) -> list[str]:

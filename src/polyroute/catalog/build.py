@@ -80,7 +80,7 @@ def _build(
     )
     routes = built_in_routes(providers, defaults) | reader.read_all()
     budgets = read_budgets(given.budgets, Surroundings(currencies, routes.keys()), problems)
-    credits = read_credits(given.credits, problems)
+    prices = read_credits(given.credits, problems)
     warnings = [
         f"provider {name} has no default model, so no built-in route uses it: set providers.{name}.default_models"
         for name in given.providers
@@ -99,7 +99,7 @@ def _build(
         warnings=tuple(warnings),
         currencies=MappingProxyType(currencies),
         budgets=MappingProxyType(budgets),
-        credits=MappingProxyType(credits),
+        credits=MappingProxyType(prices),
     )
     return catalog, problems.found
 

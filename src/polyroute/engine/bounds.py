@@ -18,8 +18,10 @@ from polyroute.routing.requirements import requirements_of_fields
 from polyroute.types.operations import Dialect, Operation
 from polyroute.types.usage import Price, Usage
 
-_ALLOWANCE = 1024
-"""Tokens that providers add of their own: system prompts of tools, turn markers."""
+_ALLOWANCE = 64
+"""Tokens that providers add of their own around a conversation."""
+_TOOLS = 1024
+"""Tokens of the prompt that tells a model what tools are."""
 _MEDIUM = 40_000
 """Tokens that one image, or a minute of video, may take at the most talkative provider."""
 _DOCUMENT = 400_000
@@ -161,8 +163,8 @@ def _of_chat(extent: Extent, price: Price, prompt: int, answer: int) -> Iterable
     if price.image_output is not None:
         yield Usage(input=prompt, image_output=answer)
     if extent.audio:
-        for said in (Usage(input=prompt, audio_output=answer), Usage(audio_input=prompt, output=answer)):
-            yield said
+        yield Usage(input=prompt, audio_output=answer)
+        yield Usage(audio_input=prompt, output=answer)
         yield Usage(audio_input=prompt, audio_output=answer)
 
 
@@ -175,6 +177,8 @@ def _prompt_tokens(fields: Fields, body: bytes, added: int) -> int | None:
     if not _KEPT.isdisjoint(fields):
         return None
     tokens = len(body) + added + _ALLOWANCE
+    if b'"tools"' in body or b'"functions"' in body or b'"toolConfig"' in body:
+        tokens += _TOOLS
     if any(mark in body for mark in _DOCUMENTS):
         return tokens + _DOCUMENT
     media = sum(body.count(mark) for mark in _MARKS)

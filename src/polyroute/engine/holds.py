@@ -29,7 +29,7 @@ def units_of(amount: Decimal) -> int:
 
 
 class Hold:
-    """A request's reservations, one for each budget that it counts against. `credits` is its label's price."""
+    """A request's reservations, one for each budget that it counts against. `label_price` is in credits."""
 
     __slots__ = ("_budgets", "_conversation", "_extent", "_held", "_runtime", "_slices", "credits")
 
@@ -39,7 +39,7 @@ class Hold:
         slices: list[Slice],
         conversation: Conversation,
         runtime: Runtime,
-        credits: Decimal | None,
+        label_price: Decimal | None,
     ) -> None:
         self._budgets = budgets
         self._slices = slices
@@ -47,7 +47,7 @@ class Hold:
         self._runtime = runtime
         self._held = [0] * len(slices)
         self._extent: Extent | None = None
-        self.credits = credits
+        self.credits = label_price
 
     def add(self, slices: list[Slice]) -> None:
         """Count against these budgets too."""

@@ -30,7 +30,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_credits", "_ended", "_failed", "_held", "_hold", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_call", "_credits", "_ended", "_failed", "_held", "_hold",
+        "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
         "_settled", "_spent", "_started", "_ttft", "cost",
     )  # fmt: skip
 
@@ -89,9 +90,9 @@ class Settlement:
         """Charge this hold when the request is settled."""
         self._hold = hold
 
-    def costs_credits(self, credits: Decimal | None) -> None:
+    def costs_credits(self, amount: Decimal | None) -> None:
         """What the caller is charged in credits when anything is served."""
-        self._credits = credits
+        self._credits = amount
 
     @property
     def spent_usd(self) -> Decimal | None:

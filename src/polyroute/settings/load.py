@@ -60,7 +60,7 @@ class Settings(Values):
         return self._origins.get(path)
 
     def catalog_values(self) -> dict[str, Any]:
-        """Defaults, providers, routes, currencies and budgets as plain values, secrets revealed, for `catalog.inputs.read_input`."""
+        """Defaults, providers, routes, currencies and budgets as plain values with their secrets, for `catalog.inputs`."""
         providers = {}
         for name, entry in self.providers.items():
             values = _plain(entry)

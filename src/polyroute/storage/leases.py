@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 120.0
 """How long a lease lasts that its worker does not renew."""
 _SUFFIX = ".leases"
+_LOOK_SECONDS = 2.0
+"""How often to look for workers that are gone."""
 
 _OPEN = "INSERT INTO budget_windows (budget_id, starts_at, spent, leased) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING"
 _LEASE = (
@@ -62,7 +64,8 @@ class LeaseBank:
         self._path = folder / f"{self.worker}{_SUFFIX}"
         self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try_lock(self._lock)
-        self._reclaim_orphans()
+        self._looked = 0.0
+        self._look_for_the_dead()
 
     # ---------------------------------------------------------------- ports.BudgetBank
 
@@ -127,6 +130,8 @@ class LeaseBank:
 
     def _renew(self, driver: Driver, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
         now = time.time()
+        if time.monotonic() >= self._looked + _LOOK_SECONDS:
+            self._look_for_the_dead()
         driver.execute(
             driver.sql("UPDATE budget_leases SET expires_at = ? WHERE worker = ?"), (now + LEASE_SECONDS, self.worker)
         )
@@ -159,8 +164,9 @@ class LeaseBank:
 
     # ---------------------------------------------------------------- the dead
 
-    def _reclaim_orphans(self) -> None:
-        """End the leases of workers on this machine that are gone and whose journals were replayed."""
+    def _look_for_the_dead(self) -> None:
+        """End the leases of workers on this machine that are gone and whose journals the database has all of."""
+        self._looked = time.monotonic()
         for path in self._folder.glob(f"*{_SUFFIX}"):
             if path == self._path:
                 continue

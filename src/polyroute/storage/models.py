@@ -28,24 +28,24 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 def model_rows(catalog: Catalog) -> list[ModelRow]:
     """The labels that a catalog announces: its routes. `provider/model` and bare ids are labelled by the writer when they
     are first used."""
-    credits = catalog.credits
+    priced = catalog.credits
     rows = [
         ModelRow(
             id=label_id(route.operation, route.name),
             name=route.name,
             provider=(route.targets or route.fallbacks)[0].provider,
             operation=route.operation,
-            token_cost=credits.get(route.name),
+            token_cost=priced.get(route.name),
         )
         for route in catalog.routes.values()
         if route.targets or route.fallbacks
     ]
-    for label in credits.keys() - catalog.routes.keys():
+    for label in priced.keys() - catalog.routes.keys():
         name, _, model = label.partition("/")
         provider = catalog.providers.get(name)
         told = () if provider is None else [one for one, ids in provider.models.items() if model in ids]
         rows += [
-            ModelRow(id=label_id(one, label), name=label, provider=name, operation=one, token_cost=credits[label])
+            ModelRow(id=label_id(one, label), name=label, provider=name, operation=one, token_cost=priced[label])
             for one in told or (Operation.CHAT,)
         ]
     return rows

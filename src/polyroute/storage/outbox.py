@@ -132,10 +132,8 @@ def mark_read(driver: Driver, identifier: str) -> Notification | None:
         driver.sql("UPDATE notifications SET read_at = ? WHERE id = ? AND read_at IS NULL"),
         (driver.timestamp(time.time()), identifier),
     )
-    row = driver.execute(
-        driver.sql(f"SELECT {_NOTICE_COLUMNS} FROM notifications WHERE id = ?"),
-        (identifier,),  # noqa: S608 - names of our own
-    ).fetchone()
+    statement = f"SELECT {_NOTICE_COLUMNS} FROM notifications WHERE id = ?"  # noqa: S608 - names of our own
+    row = driver.execute(driver.sql(statement), (identifier,)).fetchone()
     return None if row is None else _notification(row)
 
 

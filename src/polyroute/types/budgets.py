@@ -61,13 +61,13 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     def words(self, units: int) -> str:
         """Units as an amount that its owner reads: `29.99 USD`, `12 credits`. Budgets in another currency are counted in
         US dollars."""
-        return format_units(units, credits=self.in_credits)
+        return format_units(units, in_credits=self.in_credits)
 
 
-def format_units(units: int, *, credits: bool) -> str:
+def format_units(units: int, *, in_credits: bool) -> str:
     """`12.5 credits`, `0.0021 USD`."""
     amount = Decimal(units).scaleb(-10).normalize()
-    return f"{amount:f} {'credits' if credits else 'USD'}"
+    return f"{amount:f} {'credits' if in_credits else 'USD'}"
 
 
 class Charge(msgspec.Struct, frozen=True, array_like=True):
