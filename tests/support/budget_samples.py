@@ -29,7 +29,8 @@ def window(database: Database, identifier: str = "all", start: int = 0) -> tuple
     driver = database.connect()
     try:
         row = driver.execute(
-            driver.sql("SELECT spent, leased FROM budget_windows WHERE budget_id = ? AND starts_at = ?"), (identifier, start)
+            driver.sql("SELECT spent, leased FROM budget_windows WHERE budget_id = ? AND starts_at = ?"),
+            (identifier, start),
         ).fetchone()
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
     finally:

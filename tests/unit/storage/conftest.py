@@ -13,10 +13,9 @@ from polyroute.storage.database import Database, open_database
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A new database at head: one file, or one of a real server."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/polyroute.db"
-    else:
-        url = request.getfixturevalue("postgres").create()
-    database = open_database(url)
+    file = request.param == "sqlite"
+    database = open_database(
+        f"sqlite:///{tmp_path}/polyroute.db" if file else request.getfixturevalue("postgres").create()
+    )
     yield database
     database.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from polyroute.storage import leases as leasing
 from polyroute.storage.database import Database, open_database
@@ -139,10 +140,8 @@ def test_a_worker_that_died_gives_its_lease_back_once_its_journal_is_gone(either
 
 def kill(one: LeaseBank) -> None:
     """As the operating system does: its lock is given back, and nothing else."""
-    import os
-
-    os.close(one._lock)  # noqa: SLF001 - a crash goes through no door
-    one._disconnect()  # noqa: SLF001
+    os.close(one._lock)
+    one._disconnect()
 
 
 class Leases(RuleBasedStateMachine):
@@ -163,7 +162,7 @@ class Leases(RuleBasedStateMachine):
     def begin(self) -> None:
         driver = self.database.connect()
         for table in ("requests", "budget_windows", "budget_leases", "budgets"):
-            driver.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+            driver.execute(f"DELETE FROM {table}")
         driver.close()
         declare(self.database, self.budget)
         self.banks = {name: LeaseBank(self.database, self.folder, name) for name in self.held}
@@ -221,9 +220,5 @@ class Leases(RuleBasedStateMachine):
 
 def test_leases_and_charges_agree_with_the_books_whatever_happens(tmp_path: Path) -> None:
     Leases.folder = tmp_path
-    machine = settings(
-        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    from hypothesis.stateful import run_state_machine_as_test
-
+    machine = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Leases, settings=machine)  # type: ignore[no-untyped-call]
