@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyroute.artifacts_cli import artifacts_app
 from polyroute.budgeting import budgets_app, notifications_app, teams_app, users_app
 from polyroute.types.version import __version__
 
@@ -32,6 +33,7 @@ app.add_typer(budgets_app, name="budgets")
 app.add_typer(users_app, name="users")
 app.add_typer(teams_app, name="teams")
 app.add_typer(notifications_app, name="notifications")
+app.add_typer(artifacts_app, name="artifacts")
 
 Config = Annotated[
     Path | None,

@@ -86,7 +86,7 @@ Fields = dict[str, msgspec.Raw]
 
 def measure_request(
     operation: Operation, dialect: Dialect, fields: Fields | None, body: bytes, *, upload: int = 0, added: int = 0,
-    answer: int | None = None, form: dict[str, str] | None = None, byte_rate: int | None = None,
+    answer: int | None = None, form: dict[str, Any] | None = None, byte_rate: int | None = None,
 ) -> Extent:  # fmt: skip
     """The extent of a request. `upload` is the size of a form, whose text fields are `form`; `added` bytes are put in by a
     persona, whose own limit of the answer is `answer`."""
@@ -224,5 +224,5 @@ def _text(raw: msgspec.Raw | None) -> str | None:
         return None
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else None

@@ -50,7 +50,7 @@ class Execution:
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS, hold: Hold | None = None,
+        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane, hold: Hold | None = None,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -65,6 +65,7 @@ class Execution:
         self._drills = drills
         self._hold = hold
         self._more = 0
+        self._opener = opener
         self._retries = retries
         self._render_error = render_error
         self._rescue = rescue
@@ -120,7 +121,7 @@ class Execution:
         return outcome
 
     async def try_target(
-        self, target: Target, targets_left: int, opener: LaneOpener = open_lane
+        self, target: Target, targets_left: int, opener: LaneOpener | None = None
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
@@ -148,7 +149,7 @@ class Execution:
                 target, credential.label if credential is not None else None, access, ticket
             )
             try:
-                attempt = await self._attempt(provider, target, ticket, record, opener)
+                attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
                 failure = failed.failure
             except asyncio.CancelledError:
@@ -236,7 +237,7 @@ class Execution:
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
             ) from error
         timeouts = provider.row.timeouts or self._timeouts
-        send = adapter.exchange
+        send = lane.exchange
         sent_at = self._loop.time()
         if self._drills:
             await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
@@ -250,6 +251,8 @@ class Execution:
                 provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))
+            if lane.model is not None:
+                record.model = lane.model
             content_type = _content_type(response.headers)
             reader = lane.reader(content_type)
             out, whole = await self._read(response, reader, timeouts, sent_at)

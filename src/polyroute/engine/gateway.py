@@ -15,8 +15,11 @@ from polyroute.engine.budgets import Budgets
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
 from polyroute.engine.holds import Hold
-from polyroute.engine.lanes import Conversation
+from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import Admitted, CallLimits
+from polyroute.engine.media.lane import MediaFloor, media_opener
+from polyroute.engine.media.tracking import Tracker
+from polyroute.engine.media.work import MediaWork
 from polyroute.engine.planning import NoTarget, Planned, Planning
 from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
@@ -26,8 +29,10 @@ from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
+
+_CHAT = Operation.CHAT  # looking a member up costs more than comparing it
 
 
 class Gateway:
@@ -35,7 +40,7 @@ class Gateway:
 
     def __init__(
         self, runtime: Runtime, *, transport: Transport, ledger: Ledger, admission: Admission, breakers: Breakers,
-        ready: Callable[[], list[str]] = list,
+        ready: Callable[[], list[str]] = list, media: MediaFloor | None = None,
     ) -> None:  # fmt: skip
         self.runtime = runtime
         self.admission = admission
@@ -48,14 +53,16 @@ class Gateway:
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
+        self._media = media
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(self, conversation: Conversation) -> Answer:
-        """The answer to a call, settled when it is whole, or settling itself while it streams.
+    async def answer(self, conversation: Conversation, tracker: Tracker | None = None) -> Answer:
+        """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
+        that a provider does in its own time.
 
         Raises PolyrouteError, settled. When the awaiting task is cancelled, the call upstream is aborted and the request
         is settled as CANCELLED.
@@ -65,6 +72,11 @@ class Gateway:
         admitted: Admitted | None = None
         hold: Hold | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
+        work: MediaWork | None = None
+        opener: LaneOpener = open_lane
+        if call.operation is not _CHAT and self._media is not None and call.operation in MEDIA_DIALECT_OF:
+            work = MediaWork(call, conversation.form, self._media.storage, tracker)
+            opener = media_opener(work, runtime.providers, self._media.sockets)
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
@@ -75,10 +87,8 @@ class Gateway:
                 admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
-            if runtime.catalog.credits:
-                settlement.costs_credits(runtime.catalog.credits.get(choice.name))
-            if self.budgets is not None:
-                hold, choice = await self._hold(self.budgets, conversation, choice, runtime, settlement)
+            if self.budgets is not None or runtime.catalog.credits:
+                hold, choice = await self._account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
             timeouts = _patience(choice.timeouts, call)
@@ -86,7 +96,7 @@ class Gateway:
                 conversation, planned, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error),
-                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills,
+                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills, opener=opener,
                 hold=hold,
             )  # fmt: skip
             answer = _explained(await execution.run(), call, planned)
@@ -104,22 +114,27 @@ class Gateway:
         except BaseException:
             settlement.refused(PolyrouteError(ErrorKind.INTERNAL, "A fault of Polyroute's own; see its log."))
             raise
+        finally:
+            if work is not None:
+                await work.aclose()
         if admitted is not None:
             answer.headers += admitted.headers(loop.time())
         if hold is not None:
             answer.headers += hold.headers()
         return answer
 
-    async def _hold(
-        self, budgets: Budgets, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
+    async def _account(
+        self, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
     ) -> tuple[Hold | None, Choice]:
         """The hold of a call that counts against budgets; and what is tried in place of its choice past a soft limit."""
-        call = conversation.call
-        slices = budgets.slices_for(call, choice.name)
-        if not slices:
+        call, budgets = conversation.call, self.budgets
+        label_price = runtime.catalog.credits.get(choice.name)
+        settlement.costs_credits(label_price)
+        slices = [] if budgets is None else budgets.slices_for(call, choice.name)
+        if not slices or budgets is None:
             return None, choice
         await budgets.know(slices)
-        hold = Hold(budgets, slices, conversation, runtime, runtime.catalog.credits.get(choice.name))
+        hold = Hold(budgets, slices, conversation, runtime, label_price)
         settlement.holds(hold)
         soft = hold.softened
         if soft is None:

@@ -170,7 +170,7 @@ def _extent_of(conversation: Conversation) -> Extent:
     body = call.body if isinstance(call.body, bytes) else b""
     return measure_request(
         call.operation, call.dialect, call.fields, body, added=added, answer=answer,
-        upload=0 if form is None else form.size, form=None if form is None else form.text_fields(),
+        upload=0 if form is None else form.size, form=None if form is None else form.values(),
         byte_rate=None if form is None else wav_byte_rate(form.peek(_WAV_HEADER)),
     )  # fmt: skip
 
