@@ -23,7 +23,7 @@ from polyroute.engine.media.work import MediaWork
 from polyroute.engine.planning import NoTarget, Planned, Planning
 from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
-from polyroute.ports import Call, Ledger, Timeouts, Transport
+from polyroute.ports import Call, Headers, Ledger, Timeouts, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
@@ -104,9 +104,9 @@ class Gateway:
             if isinstance(error, NoTarget):
                 settlement.planned(error.planned)
             error.request_id = call.id
-            if admitted is not None:
-                error.headers = (*error.headers, *admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
+            if admitted is not None or hold is not None:
+                error.headers = tuple(_what_is_left(admitted, hold, asyncio.get_running_loop().time()))
             raise
         except asyncio.CancelledError:
             settlement.broken_off(None, None, None, simulated=False)
@@ -117,10 +117,8 @@ class Gateway:
         finally:
             if work is not None:
                 await work.aclose()
-        if admitted is not None:
-            answer.headers += admitted.headers(loop.time())
-        if hold is not None:
-            answer.headers += hold.headers()
+        if admitted is not None or hold is not None:
+            answer.headers += _what_is_left(admitted, hold, loop.time())
         return answer
 
     async def _account(
@@ -196,6 +194,12 @@ def rescue_mode(usual: RescueMode, call: Call) -> RescueMode:
     raise PolyrouteError(
         ErrorKind.INVALID_REQUEST, f"'polyroute.rescue' must be one of {', '.join(RESCUE_MODES)}.", param="polyroute"
     )
+
+
+def _what_is_left(admitted: Admitted | None, hold: Hold | None, now: float) -> Headers:
+    """Headers that tell what limits and budgets have left."""
+    limits = [] if admitted is None else admitted.headers(now)
+    return limits if hold is None else [*limits, *hold.headers()]
 
 
 def _explained(answer: Answer, call: Call, planned: Planned) -> Answer:

@@ -88,7 +88,7 @@ class Hold:
                 amount = dollars if dollars is None else dollars + (spent or _FREE)
             if amount is None:
                 if budget.unpriced == "refuse":
-                    return self._refuse(_unpriced(budget, target))
+                    return _unpriced(budget, target)
                 continue
             short = units_of(amount) - self._held[at]
             if short <= 0:
@@ -96,13 +96,11 @@ class Hold:
             try:
                 admitted = await self._budgets.acquire(one, short)
             except ConnectionError as error:
-                return self._refuse(
-                    PolyrouteError(ErrorKind.UNAVAILABLE, f"The budget '{budget.id}' cannot be checked: {error}.")
-                )
+                return PolyrouteError(ErrorKind.UNAVAILABLE, f"The budget '{budget.id}' cannot be checked: {error}.")
             if not admitted:
                 refusal = _over_budget(one, short + self._held[at])
                 self._budgets.tell_exhausted(one, refusal.message)
-                return self._refuse(refusal)
+                return refusal
             self._held[at] += short
         return None
 
@@ -121,10 +119,6 @@ class Hold:
         )
         allowance = self._runtime.catalog.defaults.output_tokens
         return most_it_costs(extent, price, limits, allowance, provider.row.mark_up)
-
-    def _refuse(self, error: PolyrouteError) -> PolyrouteError:
-        error.headers = tuple(self.headers())
-        return error
 
     # ---------------------------------------------------------------- when it ends
 
