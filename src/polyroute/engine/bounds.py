@@ -107,7 +107,9 @@ def measure_request(
             image_quality=_text(fields.get("quality")) or form.get("quality"),
         )  # fmt: skip
     if operation is Operation.SPEECH:
-        return Extent(operation=operation, characters=len(body), prompt=len(body) + _ALLOWANCE)
+        text = _text(fields.get("input"))
+        characters = len(body) if text is None else len(text)
+        return Extent(operation=operation, characters=characters, prompt=len(body) + _ALLOWANCE)
     return Extent(operation=operation, prompt=len(body) + _ALLOWANCE, size=upload, byte_rate=byte_rate)
 
 
