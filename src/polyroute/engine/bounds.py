@@ -7,14 +7,17 @@ limit, else the model's, else at the configured allowance, which alone may be ex
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
 
-from polyroute.pricing import exact_cost
+from polyroute.pricing import exact_cost, tier_of
 from polyroute.routing.requirements import requirements_of_fields
+from polyroute.types.budgets import UNIT
 from polyroute.types.operations import Dialect, Operation
 from polyroute.types.usage import Price, Usage
 
@@ -41,6 +44,14 @@ _MARKS = (b'"image', b'"input_image', b'"file_uri', b'"fileUri', b'"audio', b'"i
 _DOCUMENTS = (b"application/pdf", b'"document"', b'"file"', b'"input_file"', b"fileUri", b"file_uri")
 _KEPT = frozenset({"previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"})
 _CHOICES = ("n", "num_generations")
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_NESTED = frozenset({Dialect.GEMINI, Dialect.OLLAMA, Dialect.OLLAMA_GENERATE, Dialect.BEDROCK_CONVERSE})
+"""Dialects that say the answer's limit below the top of the request."""
+_TOOL_FIELDS = frozenset({"tools", "functions", "toolConfig"})
+_SPECIAL = re.compile(
+    rb'"(?:image|input_image|file|input_file|audio|input_audio|video|mime|document|tools|functions|toolC)|pdf'
+)
+"""What tells that there may be more to a prompt than text."""
 _INTEGER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
 
@@ -92,11 +103,12 @@ def measure_request(
     persona, whose own limit of the answer is `answer`."""
     fields, form = fields or {}, form or {}
     if operation is Operation.CHAT:
-        said = requirements_of_fields(dialect, fields, body, contested=frozenset(), sized=False).output_tokens
-        audio = b'"audio"' in body or b'"input_audio"' in body or b'"audio/' in body
+        said = _answer_limit(dialect, fields, body)
+        special = _SPECIAL.search(body) is not None
         return Extent(
-            operation=operation, prompt=_prompt_tokens(fields, body, added), answer=answer if said is None else said,
-            choices=_choices(fields, body), audio=audio,
+            operation=operation, prompt=_prompt_tokens(fields, body, special=special) + added if _KEPT.isdisjoint(fields) else None,
+            answer=answer if said is None else said, choices=_choices(dialect, fields),
+            audio=special and (b'"audio"' in body or b'"input_audio"' in body or b'"audio/' in body),
         )  # fmt: skip
     if operation is Operation.IMAGE:
         count = _integer(fields.get("n")) or _number(form.get("n")) or 1
@@ -122,6 +134,50 @@ def most_it_costs(extent: Extent, price: Price, model: Model, allowance: int, fa
     if not found:
         return None
     return max(found) * Decimal(str(max(factor, 1.0)))
+
+
+def most_of_chat(extent: Extent, price: Price, model: Model, allowance: int) -> int | None:
+    """As `most_it_costs` without a mark-up, for the plain chat that most requests are: in whole units of a dollar, each
+    token's rate rounded up. None where it takes the long way."""
+    if extent.operation is not Operation.CHAT or extent.audio or extent.prompt is None:
+        return None
+    prompt = extent.prompt if model.context is None else min(extent.prompt, model.context)
+    rates = _rates_of(tier_of(price, prompt) if price.tiers else price)
+    if rates is None:
+        return None
+    answer = extent.answer or model.max_output or allowance
+    return prompt * rates[0] + answer * extent.choices * rates[1] + rates[2]
+
+
+_KNOWN_RATES: dict[int, tuple[Price, tuple[int, int, int] | None]] = {}
+_MOST_KNOWN = 4096
+
+
+def _rates_of(price: Price) -> tuple[int, int, int] | None:
+    """The dearest units for a token of prompt and of answer, and for the request; None when one of them is unknown."""
+    found = _KNOWN_RATES.get(id(price))
+    if found is not None and found[0] is price:
+        return found[1]
+    rates: tuple[int, int, int] | None = None
+    if price.input is not None and price.output is not None:
+        prompts = (price.input, price.cache_write_5m, price.cache_write_1h)
+        answers = (price.output, price.image_output)
+        rates = (
+            _most_units(prompts, _PER_MILLION),
+            _most_units(answers, _PER_MILLION),
+            _most_units((price.request,), UNIT),
+        )
+    if len(_KNOWN_RATES) >= _MOST_KNOWN:
+        _KNOWN_RATES.clear()
+    _KNOWN_RATES[id(price)] = (price, rates)  # the card is held, so that its id stays its own
+    return rates
+
+
+_PER_MILLION = UNIT // 1_000_000
+
+
+def _most_units(rates: Iterable[Decimal | None], units: int) -> int:
+    return max((math.ceil(rate * units) for rate in rates if rate is not None), default=0)
 
 
 def _usages(extent: Extent, price: Price, model: Model, allowance: int) -> Iterable[Usage]:
@@ -175,11 +231,24 @@ def _choices_of(said: str | None, priced: set[str | None]) -> set[str | None]:
     return priced | {said} if said is None or said == "auto" else {said}
 
 
-def _prompt_tokens(fields: Fields, body: bytes, added: int) -> int | None:
-    if not _KEPT.isdisjoint(fields):
-        return None
-    tokens = len(body) + added + _ALLOWANCE
-    if b'"tools"' in body or b'"functions"' in body or b'"toolConfig"' in body:
+def _answer_limit(dialect: Dialect, fields: Fields, body: bytes) -> int | None:
+    """The most tokens that the answer may have, by the request; None when it says nothing."""
+    if dialect in _NESTED:
+        return requirements_of_fields(dialect, fields, body, contested=frozenset(), sized=False).output_tokens
+    for name in _LIMITS:
+        if name in fields:
+            found = _integer(fields[name])
+            if found is not None and found > 0:
+                return found
+    return None
+
+
+def _prompt_tokens(fields: Fields, body: bytes, *, special: bool) -> int:
+    """The most tokens of a prompt; `special` says that there may be more to it than text."""
+    tokens = len(body) + _ALLOWANCE
+    if not special:
+        return tokens
+    if not _TOOL_FIELDS.isdisjoint(fields):
         tokens += _TOOLS
     if any(mark in body for mark in _DOCUMENTS):
         return tokens + _DOCUMENT
@@ -192,20 +261,18 @@ def _prompt_tokens(fields: Fields, body: bytes, added: int) -> int | None:
     return max(tokens, 0) + media * _MEDIUM
 
 
-def _choices(fields: Fields, body: bytes) -> int:
-    found = [count for name in _CHOICES if (count := _integer(fields.get(name))) is not None]
-    if b"andidate" in body:  # Gemini's candidateCount or candidate_count
-        config = fields.get("generationConfig") or fields.get("generation_config")
-        values: Any = None
-        if config is not None:
-            try:
-                values = msgspec.json.decode(config)
-            except (msgspec.MsgspecError, ValueError):
-                values = None
-        if isinstance(values, dict):
-            count = values.get("candidateCount", values.get("candidate_count"))
-            found += [count] if isinstance(count, int) else []
-    return max([1, *found])
+def _choices(dialect: Dialect, fields: Fields) -> int:
+    if dialect is not Dialect.GEMINI:
+        return max(
+            [1, *(count for name in _CHOICES if name in fields and (count := _integer(fields[name])) is not None)]
+        )
+    config = fields.get("generationConfig") or fields.get("generation_config")
+    try:
+        values: Any = {} if config is None else msgspec.json.decode(config)
+    except (msgspec.MsgspecError, ValueError):
+        values = None
+    count = values.get("candidateCount", values.get("candidate_count")) if isinstance(values, dict) else None
+    return count if isinstance(count, int) and count > 1 else 1
 
 
 def _integer(raw: msgspec.Raw | None) -> int | None:

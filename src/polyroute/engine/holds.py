@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_CEILING, Decimal
 
 import msgspec
 
-from polyroute.engine.bounds import Extent, Limits, measure_request, most_it_costs
+from polyroute.engine.bounds import Extent, Limits, measure_request, most_it_costs, most_of_chat
 from polyroute.engine.budgets import Budgets
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.runtime import LiveProvider, Runtime
@@ -19,7 +20,6 @@ from polyroute.types.operations import ProviderKind
 from polyroute.types.plans import Target
 from polyroute.types.records import RequestRecord
 
-_FREE = Decimal(0)
 _WAV_HEADER = 44
 
 
@@ -74,23 +74,25 @@ class Hold:
     ) -> PolyrouteError | None:
         """Reserve the most that the request may cost when this target is asked, `spent` USD by broken attempts included,
         with a prompt that is `more` tokens longer than the caller's. The refusal, when a budget does not have it."""
-        dollars: Decimal | None = None
+        dollars: int | None = None
         asked = False
         for at, one in enumerate(self._slices):
             budget = one.budget
             if not budget.hard:
                 continue
             if budget.in_credits:
-                amount = self.credits
+                amount = None if self.credits is None else units_of(self.credits)
             else:
                 if not asked:
                     dollars, asked = self._bound(provider, target, more), True
-                amount = dollars if dollars is None else dollars + (spent or _FREE)
+                    if spent is not None and dollars is not None:
+                        dollars += units_of(spent)
+                amount = dollars
             if amount is None:
                 if budget.unpriced == "refuse":
                     return _unpriced(budget, target)
                 continue
-            short = units_of(amount) - self._held[at]
+            short = amount - self._held[at]
             if short <= 0:
                 continue
             try:
@@ -104,11 +106,11 @@ class Hold:
             self._held[at] += short
         return None
 
-    def _bound(self, provider: LiveProvider, target: Target, more: int) -> Decimal | None:
+    def _bound(self, provider: LiveProvider, target: Target, more: int) -> int | None:
         price = self._runtime.prices.price(target.provider, target.model)
         if price is None:
             free = provider.row.kind is ProviderKind.LOCAL or target.model.endswith(":free")
-            return _FREE if free else None
+            return 0 if free else None
         extent = self._extent = self._extent or _extent_of(self._conversation)
         if more and extent.prompt is not None:
             extent = msgspec.structs.replace(extent, prompt=extent.prompt + more)
@@ -118,21 +120,27 @@ class Hold:
             max_output=provider.adapter.profile(target.model).max_output,
         )
         allowance = self._runtime.catalog.defaults.output_tokens
-        return most_it_costs(extent, price, limits, allowance, provider.row.mark_up)
+        factor = provider.row.mark_up
+        quick = most_of_chat(extent, price, limits, allowance)
+        if quick is not None:
+            return quick if factor <= 1.0 else math.ceil(quick * factor)
+        found = most_it_costs(extent, price, limits, allowance, factor)
+        return None if found is None else units_of(found)
 
     # ---------------------------------------------------------------- when it ends
 
     def settle(self, record: RequestRecord) -> None:
         """Put the charges into the record, and release what is not spent. Called once, synchronously."""
         served = record.actual_provider is not None
+        cost = None if record.cost_usd is None else units_of(record.cost_usd)
         for at, one in enumerate(self._slices):
             held, budget = self._held[at], one.budget
             if not served:
                 spent = 0
             elif budget.in_credits:
-                spent = units_of(self.credits or _FREE)
-            elif record.cost_usd is not None:
-                spent = units_of(record.cost_usd)
+                spent = 0 if self.credits is None else units_of(self.credits)
+            elif cost is not None:
+                spent = cost
             else:
                 spent = held  # an answer whose cost nobody can tell: what was set aside for it
             used = one.settle(held, spent)
@@ -144,15 +152,10 @@ class Hold:
         """`x-polyroute-budget-remaining`: of the budget that has the smallest part left, with its name and renewal."""
         if not self._slices:
             return []
-        one = min(self._slices, key=lambda one: one.remaining / max(one.budget.limit, 1))
-        budget = one.budget
-        headers = [
-            (b"x-polyroute-budget-remaining", budget.words(one.remaining).encode()),
-            (b"x-polyroute-budget", budget.id.encode("ascii", "backslashreplace")),
-        ]
-        if one.end != float("inf"):
-            headers.append((b"x-polyroute-budget-renews", iso_moment(one.end, budget.time_zone).encode()))
-        return headers
+        one = self._slices[0]
+        if len(self._slices) > 1:
+            one = min(self._slices, key=lambda one: one.remaining / max(one.budget.limit, 1))
+        return [(b"x-polyroute-budget-remaining", one.budget.words(one.remaining).encode()), *one.labels]
 
 
 def _extent_of(conversation: Conversation) -> Extent:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from polyroute.ports import Headers
+from polyroute.routing.windows import iso_moment
 from polyroute.types.budgets import Budget, Grant, WindowState
 
 _SHARE = 8
 """A slice takes at most this part of what is free: those that follow get smaller, so that little lies idle at the end."""
-_REQUESTS = 64
+_REQUESTS = 1000
 """For how many requests a slice is made."""
 _SCARCE = 20
 """When less than this part of the budget is free, nothing is leased ahead and what lies idle is given back."""
@@ -19,8 +21,8 @@ class Slice:
     charges on their way into the database."""
 
     __slots__ = (
-        "_recent", "_taken", "alive_until", "available", "budget", "end", "idle", "known", "leasing", "reserved", "start",
-        "state", "told", "waiting",
+        "_recent", "_taken", "alive_until", "available", "budget", "end", "idle", "known", "labels", "leasing", "reserved",
+        "start", "state", "told", "waiting",
     )  # fmt: skip
 
     def __init__(self, budget: Budget, start: int, end: int | None) -> None:
@@ -29,6 +31,10 @@ class Slice:
         self.end = float("inf") if end is None else float(end)
         self.available = 0
         self.reserved = 0
+        self.labels: Headers = [(b"x-polyroute-budget", budget.id.encode("ascii", "backslashreplace"))]
+        """The headers that stay the same for as long as the window lasts."""
+        if end is not None:
+            self.labels.append((b"x-polyroute-budget-renews", iso_moment(end, budget.time_zone).encode()))
         self.waiting = 0
         """Units that requests wait for."""
         self.state = WindowState()

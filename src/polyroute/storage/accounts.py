@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,7 +28,7 @@ from polyroute.storage.budgets import (
     write_user,
 )
 from polyroute.storage.database import Database, Driver
-from polyroute.types.budgets import Budget, BudgetReport, Team, User
+from polyroute.types.budgets import Budget, BudgetReport, Team, User, decimal_text
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 Found = TypeVar("Found")
@@ -201,12 +200,8 @@ def _report(driver: Driver, budget: Budget) -> BudgetReport:
     return BudgetReport(
         budget=budget, window_start=iso_moment(start, budget.time_zone),
         window_end=None if end is None else iso_moment(end, budget.time_zone),
-        spent=_amount(spent), held=_amount(held), remaining=_amount(max(0, budget.limit - spent - held)),
+        spent=decimal_text(spent), held=decimal_text(held), remaining=decimal_text(max(0, budget.limit - spent - held)),
     )  # fmt: skip
-
-
-def _amount(units: int) -> str:
-    return f"{Decimal(units).scaleb(-10).normalize():f}"
 
 
 def _checked(name: str, what: str) -> str:

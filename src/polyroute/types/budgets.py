@@ -66,8 +66,14 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 def format_units(units: int, *, in_credits: bool) -> str:
     """`12.5 credits`, `0.0021 USD`."""
-    amount = Decimal(units).scaleb(-10).normalize()
-    return f"{amount:f} {'credits' if in_credits else 'USD'}"
+    return f"{decimal_text(units)} {'credits' if in_credits else 'USD'}"
+
+
+def decimal_text(units: int) -> str:
+    """Units as a decimal number in US dollars or credits, without needless zeros."""
+    whole, rest = divmod(abs(units), UNIT)
+    text = f"{whole}.{rest:010}".rstrip("0").rstrip(".") if rest else str(whole)
+    return f"-{text}" if units < 0 else text
 
 
 class Charge(msgspec.Struct, frozen=True, array_like=True):
