@@ -16,6 +16,7 @@ from support.asking_at_once import ask_at_once
 from support.eventually import eventually
 from support.gateway_process import GatewayProcess, run_polyroute
 from support.operators import chat
+from support.scripted_provider import ScriptedProvider, whole
 from support.simulated_providers import SimulatedProviders
 
 MODEL = "openai/gpt-4o"
@@ -279,3 +280,43 @@ def test_labels_cost_credits_whatever_the_provider_charged(sandbox: SimulatedPro
         assert (costs["text"], costs["small"], costs["dear"]) == (4, 0.5, None)
         charged = gateway.sql("SELECT requested_model, SUM(credits) AS credits FROM requests GROUP BY requested_model")
         assert {row["requested_model"]: row["credits"] for row in charged} == {"text": 8, "small": 0.5, "dear": None}
+
+
+# ---------------------------------------------------------------- operators
+
+
+def test_operators_set_budgets_while_the_gateway_runs_and_are_told(sandbox: SimulatedProviders, tmp_path: Path) -> None:
+    with ScriptedProvider(whole(b"ok")) as receiver:
+        hooks = {"webhooks": [{"url": receiver.url, "secret": "a secret of some length", "events": ["budget."]}]}
+        with GatewayProcess(tmp_path, config(sandbox, {}, notifications=hooks)) as gateway:
+            api = f"{gateway.url}/admin/api"
+            assert "x-polyroute-budget" not in chat(gateway, "text").headers
+            for wrong, status, words in (
+                ({"id": "day"}, 422, "amount"),
+                ({"id": "day", "amount": "-1 USD"}, 400, "cannot be below zero"),
+                ({"id": "day", "amount": "1 USD", "soft_limit": "lots"}, 422, "soft_limit"),
+                ({"id": "day", "amount": "1 XAU"}, 400, "unknown currency XAU"),
+            ):
+                answer = httpx.post(f"{api}/budgets", json=wrong, trust_env=False)
+                assert answer.status_code == status, answer.text
+                assert words in answer.text
+            order = {"id": "day", "amount": "0.001 USD", "window": "day", "alerts": [0.1]}
+            assert httpx.post(f"{api}/budgets", json=order, trust_env=False).status_code == 201
+            same = httpx.post(f"{api}/budgets", json=order | {"id": "other"}, trust_env=False)
+            assert same.status_code == 400
+            assert "overlaps with the budget 'day'" in same.text
+            eventually(lambda: "x-polyroute-budget" in chat(gateway, "text", max_tokens=9).headers)
+            eventually(lambda: chat(gateway, "text", max_tokens=50).status_code == 402)
+            kinds = eventually(lambda: {json.loads(one.body)["type"] for one in receiver.received}, within=15)
+            eventually(lambda: {json.loads(one.body)["type"] for one in receiver.received} > kinds or len(kinds) == 2)
+            assert all(one.headers["webhook-signature"].startswith("v1,") for one in receiver.received)
+            feed = httpx.get(f"{api}/notifications?unread=true", trust_env=False).json()
+            assert {one["kind"] for one in feed} == {"budget.alert", "budget.exhausted"}
+            seen = httpx.post(f"{api}/notifications/{feed[0]['id']}/read", trust_env=False)
+            assert seen.status_code == 200
+            assert len(httpx.get(f"{api}/notifications?unread=true", trust_env=False).json()) == 1
+            [report] = httpx.get(f"{api}/budgets", trust_env=False).json()
+            assert Decimal(report["spent"]) > 0
+            assert httpx.delete(f"{api}/budgets/day", trust_env=False).status_code == 204
+            eventually(lambda: chat(gateway, "text", max_tokens=50).status_code == 200)
+            assert httpx.delete(f"{api}/budgets/day", trust_env=False).status_code == 404

@@ -44,13 +44,14 @@ _MARKS = (b'"image', b'"input_image', b'"file_uri', b'"fileUri', b'"audio', b'"i
 _DOCUMENTS = (b"application/pdf", b'"document"', b'"file"', b'"input_file"', b"fileUri", b"file_uri")
 _KEPT = frozenset({"previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"})
 _CHOICES = ("n", "num_generations")
+_LENGTHS = ("seconds", "duration", "duration_seconds")
+_LONGEST_CLIP = 60
+"""Seconds of a clip that does not say how long it shall be."""
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _NESTED = frozenset({Dialect.GEMINI, Dialect.OLLAMA, Dialect.OLLAMA_GENERATE, Dialect.BEDROCK_CONVERSE})
 """Dialects that say the answer's limit below the top of the request."""
 _TOOL_FIELDS = frozenset({"tools", "functions", "toolConfig"})
-_SPECIAL = re.compile(
-    rb'"(?:image|input_image|file|input_file|audio|input_audio|video|mime|document|tools|functions|toolC)|pdf'
-)
+_SPECIAL = re.compile(rb'"(?:image|input_|file|audio|video|mime|document|tools|functions|toolC)|pdf')
 """What tells that there may be more to a prompt than text."""
 _INTEGER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
@@ -90,6 +91,7 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     size: int = 0
     byte_rate: int | None = None
+    seconds: int = 0
 
 
 Fields = dict[str, msgspec.Raw]
@@ -105,8 +107,9 @@ def measure_request(
     if operation is Operation.CHAT:
         said = _answer_limit(dialect, fields, body)
         special = _SPECIAL.search(body) is not None
+        known = _KEPT.isdisjoint(fields)
         return Extent(
-            operation=operation, prompt=_prompt_tokens(fields, body, special=special) + added if _KEPT.isdisjoint(fields) else None,
+            operation=operation, prompt=_prompt_tokens(fields, body, special=special) + added if known else None,
             answer=answer if said is None else said, choices=_choices(dialect, fields),
             audio=special and (b'"audio"' in body or b'"input_audio"' in body or b'"audio/' in body),
         )  # fmt: skip
@@ -122,6 +125,12 @@ def measure_request(
         text = _text(fields.get("input"))
         characters = len(body) if text is None else len(text)
         return Extent(operation=operation, characters=characters, prompt=len(body) + _ALLOWANCE)
+    if operation in (Operation.VIDEO, Operation.MUSIC):
+        lengths = [
+            _number(_text(fields.get(name)) or form.get(name)) or _integer(fields.get(name)) for name in _LENGTHS
+        ]
+        seconds = max([one for one in lengths if one is not None], default=_LONGEST_CLIP)
+        return Extent(operation=operation, prompt=len(body) + _ALLOWANCE, seconds=seconds)
     return Extent(operation=operation, prompt=len(body) + _ALLOWANCE, size=upload, byte_rate=byte_rate)
 
 
@@ -210,6 +219,8 @@ def _usages(extent: Extent, price: Price, model: Model, allowance: int) -> Itera
             yield Usage(seconds=seconds)
             yield Usage(audio_input=tokens, output=tokens)
             yield Usage(input=tokens, output=tokens)
+        case Operation.VIDEO | Operation.MUSIC:
+            yield Usage(seconds=float(extent.seconds))
         case _:
             yield Usage(input=prompt)
 
