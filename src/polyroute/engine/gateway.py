@@ -12,6 +12,7 @@ from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
 from polyroute.engine.budgets import Budgets
+from polyroute.engine.content import ContentLog
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
 from polyroute.engine.holds import Hold
@@ -50,6 +51,7 @@ class Gateway:
         self.drills: Drills = {}
         self.budgets: Budgets | None = None
         """None while there are no budgets."""
+        self.content: ContentLog | None = None
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
@@ -70,7 +72,6 @@ class Gateway:
         call = conversation.call
         runtime = self.runtime
         admitted: Admitted | None = None
-        hold: Hold | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
         work: MediaWork | None = None
         opener: LaneOpener = open_lane
@@ -81,6 +82,8 @@ class Gateway:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
             conversation.persona = choice.persona
+            if self.content is not None:
+                settlement.recorder = self.content.recorder(conversation, choice.log_content)
             loop = self._loop or asyncio.get_running_loop()
             now = loop.time()
             if choice.limits is not None or (call.key is not None and call.key.limits is not None):
@@ -88,7 +91,7 @@ class Gateway:
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
             if self.budgets is not None or runtime.catalog.credits:
-                hold, choice = await self._account(conversation, choice, runtime, settlement)
+                choice = await self._account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
             timeouts = _patience(choice.timeouts, call)
@@ -97,7 +100,7 @@ class Gateway:
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error),
                 rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills, opener=opener,
-                hold=hold,
+                hold=settlement.hold,
             )  # fmt: skip
             answer = _explained(await execution.run(), call, planned)
         except PolyrouteError as error:
@@ -105,8 +108,8 @@ class Gateway:
                 settlement.planned(error.planned)
             error.request_id = call.id
             settlement.refused(error)
-            if admitted is not None or hold is not None:
-                error.headers = tuple(_what_is_left(admitted, hold, asyncio.get_running_loop().time()))
+            if admitted is not None or settlement.hold is not None:
+                error.headers = tuple(_what_is_left(admitted, settlement.hold, asyncio.get_running_loop().time()))
             raise
         except asyncio.CancelledError:
             settlement.broken_off(None, None, None, simulated=False)
@@ -117,26 +120,27 @@ class Gateway:
         finally:
             if work is not None:
                 await work.aclose()
-        if admitted is not None or hold is not None:
-            answer.headers += _what_is_left(admitted, hold, loop.time())
+        if admitted is not None or settlement.hold is not None:
+            answer.headers += _what_is_left(admitted, settlement.hold, loop.time())
         return answer
 
     async def _account(
         self, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
-    ) -> tuple[Hold | None, Choice]:
-        """The hold of a call that counts against budgets; and what is tried in place of its choice past a soft limit."""
+    ) -> Choice:
+        """Give the settlement the hold of a call that counts against budgets; what is tried: past a soft limit not always
+        its choice."""
         call, budgets = conversation.call, self.budgets
         label_price = runtime.catalog.credits.get(choice.name)
         settlement.costs_credits(label_price)
         slices = [] if budgets is None else budgets.slices_for(call, choice.name)
         if not slices or budgets is None:
-            return None, choice
+            return choice
         await budgets.know(slices)
         hold = Hold(budgets, slices, conversation, runtime, label_price)
-        settlement.holds(hold)
+        settlement.hold = hold
         soft = hold.softened
         if soft is None:
-            return hold, choice
+            return choice
         if soft.downgrade_to is None:
             call.options = msgspec.structs.replace(call.options, policy="cheapest")
         elif soft.downgrade_to != choice.name:
@@ -144,7 +148,7 @@ class Gateway:
             hold.add(budgets.slices_for(call, other.name))
             conversation.persona = other.persona
             choice = other
-        return hold, choice
+        return choice
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:
         """Write down a request of a known caller that was refused before it was a call."""

@@ -11,6 +11,7 @@ import msgspec
 
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
+from polyroute.engine.content import Recorder
 from polyroute.engine.holds import Hold
 from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
@@ -30,9 +31,9 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_credits", "_ended", "_failed", "_held", "_hold",
+        "_call", "_credits", "_ended", "_failed", "_held",
         "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
-        "_settled", "_spent", "_started", "_ttft", "cost",
+        "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -48,9 +49,11 @@ class Settlement:
         self._open: list[AttemptRecord] = []
         self._spent: list[tuple[AttemptRecord, Usage | None, Cost | None]] = []
         self.cost: Cost | None = None
+        self.recorder: Recorder | None = None
         self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
         self._ended: Callable[[RequestRecord], None] | None = None
-        self._hold: Hold | None = None
+        self.hold: Hold | None = None
+        """What is charged when the request is settled."""
         self._credits: Decimal | None = None
         key = call.key
         self._record = RequestRecord(
@@ -85,10 +88,6 @@ class Settlement:
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
         self._ended = ended
-
-    def holds(self, hold: Hold) -> None:
-        """Charge this hold when the request is settled."""
-        self._hold = hold
 
     def costs_credits(self, amount: Decimal | None) -> None:
         """What the caller is charged in credits when anything is served."""
@@ -256,12 +255,14 @@ class Settlement:
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
         for attempt, *_ in tuple(self._held):
             self._give_back(attempt)
+        if self.recorder is not None:
+            self.recorder.fill(self._record)
         if self._ended is not None:
             self._ended(self._record)
         if self._credits is not None and self._record.actual_provider is not None:
             self._record.credits = self._credits
-        if self._hold is not None:
-            self._hold.settle(self._record)
+        if self.hold is not None:
+            self.hold.settle(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
         if shared is not None:
