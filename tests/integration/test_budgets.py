@@ -278,6 +278,7 @@ def test_labels_cost_credits_whatever_the_provider_charged(sandbox: SimulatedPro
         eventually(lambda: books.spent("credits") == Decimal("8.5") * UNIT)
         costs = {row["name"]: row["token_cost"] for row in gateway.sql("SELECT * FROM ai_models")}
         assert (costs["text"], costs["small"], costs["dear"]) == (4, 0.5, None)
+        eventually(lambda: len(gateway.sql("SELECT id FROM requests")) == 5)
         charged = gateway.sql("SELECT requested_model, SUM(credits) AS credits FROM requests GROUP BY requested_model")
         assert {row["requested_model"]: row["credits"] for row in charged} == {"text": 8, "small": 0.5, "dear": None}
 
