@@ -23,7 +23,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0004"
+SCHEMA_HEAD = "0005"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -36,6 +36,8 @@ _USED_COLUMNS = {
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),
     "responses": ("id", "key_id", "expires_at", "response", "items"),
+    "price_snapshots": ("id", "provider", "fetched_at", "source", "prices"),
+    "adopted_prices": ("provider", "model", "price", "snapshot_id", "adopted_at"),
 }
 _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=NORMAL",

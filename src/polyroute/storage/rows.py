@@ -66,7 +66,7 @@ _MOST_SHAPES = 24
 
 _REST = sorted(map(_FIELDS.index, _ELSEWHERE), reverse=True)
 _CREATED_AT = REQUEST_COLUMNS.index("created_at")
-_COST = REQUEST_COLUMNS.index("cost_usd")
+_MONEY_COLUMNS = tuple(REQUEST_COLUMNS.index(name) for name in ("cost_usd", "reported_credits", "priced_cost_usd"))
 _JSON_COLUMNS = tuple(REQUEST_COLUMNS.index(name) for name in ("drops", "dropped_parameters", "tags"))
 _STARTED_AT = ATTEMPT_COLUMNS.index("started_at")
 _ATTEMPT_COST = ATTEMPT_COLUMNS.index("cost_usd")
@@ -84,7 +84,8 @@ def request_columns(records: Sequence[RequestRecord], timestamp: Callable[[float
     for index in _REST:
         del columns[index]
     columns[_CREATED_AT] = [timestamp(moment) for moment in columns[_CREATED_AT]]
-    columns[_COST] = _money(columns[_COST])
+    for index in _MONEY_COLUMNS:
+        columns[index] = _money(columns[index])
     for index in _JSON_COLUMNS:
         columns[index] = [_json.encode(value).decode() if value else None for value in columns[index]]
     return columns

@@ -135,6 +135,19 @@ requests = sa.Table(
     sa.Column("input_text", sa.Text),
     sa.Column("output_text", sa.Text),
     sa.Column("decision", sa.Text, doc="its JSON, or the id of one in `decisions`"),
+    sa.Column("image_input_tokens", sa.BigInteger),
+    sa.Column("image_output_tokens", sa.BigInteger),
+    sa.Column("image_size", sa.Text),
+    sa.Column("image_quality", sa.Text),
+    sa.Column("megapixels", sa.Double),
+    sa.Column("video_seconds", sa.Double),
+    sa.Column("video_size", sa.Text),
+    sa.Column("provider_requests", sa.BigInteger, doc="charged calls, where one answer took several"),
+    sa.Column("compute_seconds", sa.Double),
+    sa.Column("hardware", sa.Text),
+    sa.Column("service_tier", sa.Text, doc="batch, flex …; NULL is the usual one"),
+    sa.Column("reported_credits", Money, doc="what the provider charged, in units of its own"),
+    sa.Column("priced_cost_usd", Money, doc="by the price table, where cost_usd is reported"),
     # Each index costs every request; figures by provider come from attempt_totals instead.
     sa.Index(None, "created_at"),
 )
@@ -223,4 +236,26 @@ responses = sa.Table(
     sa.Column("expires_at", UtcTimestamp, nullable=False, index=True),
     sa.Column("response", sa.Text, nullable=False),
     sa.Column("items", sa.Text, nullable=False),
+)
+
+# Prices that providers publish themselves, as they were fetched: one row for each fetch that differed from the last.
+price_snapshots = sa.Table(
+    "price_snapshots",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, doc="provider and digest of the prices"),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("fetched_at", UtcTimestamp, nullable=False, doc="when these prices were last seen"),
+    sa.Column("source", sa.Text, nullable=False, doc="the address that was asked"),
+    sa.Column("prices", sa.Text, nullable=False, doc="JSON: rate cards by model id"),
+)
+
+# Rate cards that an operator took over from a snapshot; they stand before the price tables.
+adopted_prices = sa.Table(
+    "adopted_prices",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("price", sa.Text, nullable=False, doc="JSON: the rate card"),
+    sa.Column("snapshot_id", sa.Text, nullable=False),
+    sa.Column("adopted_at", UtcTimestamp, nullable=False),
 )
