@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
-import msgspec
-
 from polyroute.types.usage import Cost, Price, Usage
 
 COST_SCALE = 10
@@ -38,7 +36,10 @@ def priced_cost(usage: Usage, price: Price | None) -> Cost | None:
     exact = exact_cost(usage, price)
     if exact is None:
         return None
-    return Cost(_rounded(exact), "estimated" if usage.estimated else "priced", price.version)
+    version = (
+        price.version if usage.tier is None else f"{price.version}, {usage.tier} x {_factor_of(usage.tier, price)}"
+    )
+    return Cost(_rounded(exact), "estimated" if usage.estimated else "priced", version)
 
 
 def exact_cost(usage: Usage, price: Price) -> Decimal | None:
@@ -58,7 +59,7 @@ def exact_cost(usage: Usage, price: Price) -> Decimal | None:
     variable = _token_cost(buckets) if by_tokens else _unit_cost(usage, price)
     if price.request is not None:
         # A flat charge for each run is the whole price of some media models.
-        only = variable is None and not by_tokens and not _has_rates(price)
+        only = variable is None and not by_tokens and not price.measures
         fee = price.request * (1 if usage.requests is None else usage.requests)
         variable = fee if only else None if variable is None else variable + fee
     return None if variable is None else variable * factor
@@ -68,36 +69,6 @@ def _factor_of(tier: str | None, price: Price) -> Decimal | None:
     if tier is None:
         return _ONE
     return next((factor for name, factor in price.factors if name == tier), None)
-
-
-def _has_rates(price: Price) -> bool:
-    """Whether anything but a charge for each request is known."""
-    told = (
-        price.input, price.output, price.audio_input, price.audio_output, price.image_input, price.image_output,
-        price.image, price.second, price.character, price.megapixel, price.video_second,
-    )  # fmt: skip
-    return any(rate is not None for rate in told) or bool(price.images or price.videos or price.compute)
-
-
-def scaled(price: Price, factor: Decimal, version: str) -> Price:
-    """A rate card with every rate multiplied, under another version: for mark-ups and currencies."""
-    flat = {name: rate * factor for name in RATES if (rate := getattr(price, name)) is not None}
-    return msgspec.structs.replace(
-        price,
-        version=version,
-        images=tuple((size, quality, rate * factor) for size, quality, rate in price.images),
-        videos=tuple((size, quality, rate * factor) for size, quality, rate in price.videos),
-        compute=tuple((hardware, rate * factor) for hardware, rate in price.compute),
-        tiers=tuple((start, scaled(tier, factor, version)) for start, tier in price.tiers),
-        **flat,
-    )
-
-
-RATES = (
-    "input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "audio_input", "audio_output", "image_input",
-    "image_output", "request", "image", "second", "character", "megapixel", "video_second", "credit",
-)  # fmt: skip
-"""The fields of a rate card that are one number."""
 
 
 def tier_of(price: Price, input_tokens: int | None) -> Price:
@@ -144,8 +115,14 @@ def _token_cost(buckets: Sequence[tuple[int | None, Decimal | None]]) -> Decimal
 
 
 def _unit_cost(usage: Usage, price: Price) -> Decimal | None:
+    """What was made is charged; the time that it took only where what was made has no price."""
     parts = [part for part in _unit_parts(usage, price) if part is not None]
-    return sum(parts, Decimal(0)) if parts else None
+    if parts:
+        return sum(parts, Decimal(0))
+    if usage.compute_seconds is None:
+        return None
+    rate = next((rate for hardware, rate in price.compute if hardware in (None, usage.hardware)), None)
+    return None if rate is None else Decimal(str(usage.compute_seconds)) * rate
 
 
 def _unit_parts(usage: Usage, price: Price) -> Iterator[Decimal | None]:
@@ -163,10 +140,6 @@ def _unit_parts(usage: Usage, price: Price) -> Iterator[Decimal | None]:
         yield Decimal(str(usage.seconds)) * price.second
     if usage.characters is not None and price.character is not None:
         yield usage.characters * price.character
-    if usage.compute_seconds is not None:
-        rates = (rate for hardware, rate in price.compute if hardware in (None, usage.hardware))
-        rate = next(rates, None)
-        yield None if rate is None else Decimal(str(usage.compute_seconds)) * rate
 
 
 def image_rate(price: Price, size: str | None, quality: str | None) -> Decimal | None:

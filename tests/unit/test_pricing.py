@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyroute.pricing import COST_SCALE, cost_of, exact_cost, priced_cost, scaled
-from polyroute.types.usage import Cost, Price, Usage
+from polyroute.pricing import COST_SCALE, cost_of, exact_cost, priced_cost
+from polyroute.types.usage import Cost, Price, Usage, scaled
 
 BUCKETS = (
     "input",

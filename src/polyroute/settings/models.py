@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -192,7 +193,10 @@ class ProviderSettings(Section):
     tags: list[str] = []
     """Region and data policy, in words of one's own (`eu`, `no-training`), for routes and callers that require them."""
     mark_up: Rate = 1.0
-    """What it charges on top of the price table, as a factor for comparing prices: 1.05 for five per cent."""
+    """What it charges on top of the price table, as a factor on its prices: 1.05 for five per cent. What the provider itself
+    reports is taken as it is."""
+    mark_up_date: dt.date | None = None
+    """Since when, as `2026-11-20`; the ledger names it with the price."""
     model_facts: dict[str, ModelSettings] = {}
     """What is known of single models, by id."""
     timeouts: TimeoutChanges | None = None

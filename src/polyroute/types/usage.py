@@ -107,6 +107,38 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     credit: Decimal | None = None
     factors: tuple[tuple[str, Decimal], ...] = ()
 
+    @property
+    def measures(self) -> bool:
+        """Whether anything that is measured has a rate: tokens, units or time, and not only each request."""
+        told = any(getattr(self, name) is not None for name in RATES if name not in ("request", "credit"))
+        return told or bool(self.images or self.videos or self.compute)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a cost can come of it at all."""
+        return self.measures or self.request is not None or self.credit is not None
+
+
+RATES = (
+    "input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "audio_input", "audio_output", "image_input",
+    "image_output", "request", "image", "second", "character", "megapixel", "video_second", "credit",
+)  # fmt: skip
+"""The fields of a rate card that are one number."""
+
+
+def scaled(price: Price, factor: Decimal, version: str) -> Price:
+    """A rate card with every rate multiplied, under another version: for mark-ups and currencies."""
+    flat = {name: rate * factor for name in RATES if (rate := getattr(price, name)) is not None}
+    return msgspec.structs.replace(
+        price,
+        version=version,
+        images=tuple((size, quality, rate * factor) for size, quality, rate in price.images),
+        videos=tuple((size, quality, rate * factor) for size, quality, rate in price.videos),
+        compute=tuple((hardware, rate * factor) for hardware, rate in price.compute),
+        tiers=tuple((start, scaled(tier, factor, version)) for start, tier in price.tiers),
+        **flat,
+    )
+
 
 CostOrigin = Literal["reported", "priced", "estimated", "simulated"]
 
