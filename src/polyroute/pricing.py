@@ -62,6 +62,8 @@ def exact_cost(usage: Usage, price: Price) -> Decimal | None:
         only = variable is None and not by_tokens and not price.measures
         fee = price.request * (1 if usage.requests is None else usage.requests)
         variable = fee if only else None if variable is None else variable + fee
+    if usage.web_searches and variable is not None:
+        variable = None if price.web_search is None else variable + usage.web_searches * price.web_search
     return None if variable is None else variable * factor
 
 
@@ -81,6 +83,8 @@ def tier_of(price: Price, input_tokens: int | None) -> Price:
 
 
 def _token_buckets(usage: Usage, price: Price) -> tuple[tuple[int | None, Decimal | None], ...]:
+    if usage.charged_input is not None or usage.charged_output is not None:
+        return ((usage.charged_input, price.input), (usage.charged_output, price.output))
     return (
         (usage.input, price.input),
         (usage.cache_read, price.cache_read),

@@ -134,6 +134,8 @@ def _usage(dialect: Dialect, answer: _MediaAnswer, asked: Asked) -> Usage | None
     audio, pictures = _whole(inputs.get("audio_tokens")), _whole(inputs.get("image_tokens"))
     cached = _whole(inputs.get("cached_tokens"))
     total = _whole(told.get("input_tokens", told.get("prompt_tokens")))
+    if total is None and dialect is Dialect.OPENAI_EMBEDDINGS:
+        total = _whole(told.get("total_tokens"))  # all that Voyage tells
     output, drawn, spoken = _made(dialect, told, outputs)
     images = _pictures(dialect, answer)
     reported = _reported_cost(told, answer.meta)

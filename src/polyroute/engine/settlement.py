@@ -208,7 +208,7 @@ class Settlement:
         media = usage.image_input is not None or usage.image_output is not None or usage.reported_credits is not None
         if media or record.operation not in _ONLY_TOKENS:
             _note_media(record, usage)
-        record.service_tier = usage.tier
+        record.service_tier, record.web_searches = usage.tier, usage.web_searches
         record.usage_estimated = usage.estimated
         if usage.raw is not None:
             record.usage_raw = msgspec.json.encode(usage.raw).decode()

@@ -29,6 +29,9 @@ _SUMMED = (
     "characters",
     "requests",
     "compute_seconds",
+    "charged_input",
+    "charged_output",
+    "web_searches",
     "reported_credits",
 )
 _NAMED = ("image_size", "image_quality", "video_size", "hardware", "tier")  # fmt: skip

@@ -143,6 +143,7 @@ requests = sa.Table(
     sa.Column("video_seconds", sa.Double),
     sa.Column("video_size", sa.Text),
     sa.Column("provider_requests", sa.BigInteger, doc="charged calls, where one answer took several"),
+    sa.Column("web_searches", sa.BigInteger),
     sa.Column("compute_seconds", sa.Double),
     sa.Column("hardware", sa.Text),
     sa.Column("service_tier", sa.Text, doc="batch, flex …; NULL is the usual one"),

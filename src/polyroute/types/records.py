@@ -92,6 +92,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults
     video_seconds: float | None = None
     video_size: str | None = None
     provider_requests: int | None = None
+    web_searches: int | None = None
     compute_seconds: float | None = None
     hardware: str | None = None
     service_tier: str | None = None

@@ -16,9 +16,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     `output` is visible output, `reasoning` the hidden rest. Where a provider counts image tokens apart, they are in
     `image_input` and `image_output` only. `images` were made at `image_size` ("1024x1024", "2K") and `image_quality`,
     `megapixels` are theirs together. `seconds` are of audio, `video_seconds` of video at `video_size` ("720p", "1280x720").
-    `characters` were spoken. `requests` are the charged calls where one answer took several, `compute_seconds` those on
-    `hardware` ("gpu-h100"). `tier` is the service tier that the answer names where it is not the usual one ("batch",
+    `characters` were spoken. `web_searches` are those that the provider made for the answer. `requests` are the charged
+    calls where one answer took several, `compute_seconds` those on `hardware` ("gpu-h100"). `tier` is the service tier that the answer names where it is not the usual one ("batch",
     "flex", "priority").
+
+    `charged_input` and `charged_output` are the tokens that are billed where a provider bills others than it counts.
 
     What the provider itself says it charged: `reported_cost_usd` in money, or `reported_credits` in units of its own
     (credits, points, compute units), which a rate card with a `credit` rate turns into money. `raw` is the provider's own
@@ -44,9 +46,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     video_size: str | None = None
     characters: int | None = None
     requests: int | None = None
+    web_searches: int | None = None
     compute_seconds: float | None = None
     hardware: str | None = None
     tier: str | None = None
+    charged_input: int | None = None
+    charged_output: int | None = None
     reported_cost_usd: Decimal | None = None
     reported_credits: Decimal | None = None
     estimated: bool = False
@@ -105,12 +110,13 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     videos: tuple[tuple[str | None, str | None, Decimal], ...] = ()
     compute: tuple[tuple[str | None, Decimal], ...] = ()
     credit: Decimal | None = None
+    web_search: Decimal | None = None
     factors: tuple[tuple[str, Decimal], ...] = ()
 
     @property
     def measures(self) -> bool:
         """Whether anything that is measured has a rate: tokens, units or time, and not only each request."""
-        told = any(getattr(self, name) is not None for name in RATES if name not in ("request", "credit"))
+        told = any(getattr(self, name) is not None for name in RATES if name not in ("request", "credit", "web_search"))
         return told or bool(self.images or self.videos or self.compute)
 
     @property
@@ -122,6 +128,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 RATES = (
     "input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "audio_input", "audio_output", "image_input",
     "image_output", "request", "image", "second", "character", "megapixel", "video_second", "credit",
+    "web_search",
 )  # fmt: skip
 """The fields of a rate card that are one number."""
 

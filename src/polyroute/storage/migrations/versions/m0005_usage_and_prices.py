@@ -21,6 +21,7 @@ def _columns() -> list[sa.Column[object]]:
         sa.Column("video_seconds", sa.Double),
         sa.Column("video_size", sa.Text),
         sa.Column("provider_requests", sa.BigInteger),
+        sa.Column("web_searches", sa.BigInteger),
         sa.Column("compute_seconds", sa.Double),
         sa.Column("hardware", sa.Text),
         sa.Column("service_tier", sa.Text),
