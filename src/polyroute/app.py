@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from polyroute.routing.decision import Decision
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
+from polyroute.storage.adopted import read_adopted
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
@@ -201,6 +203,8 @@ class App:
         while True:
             self.gateway.runtime.forget_prices()
             await asyncio.sleep(_PRICES_HOLD)
+            with suppress(Exception):  # the database is away: what was adopted before still holds
+                await asyncio.to_thread(self._prices.refresh)
 
     # ---------------------------------------------------------------- reload
 
@@ -237,7 +241,7 @@ def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
 
 def price_book(database: Database) -> CatalogPrices:
     """The price tables, condensed beside the database. The first use waits until they are read."""
-    return CatalogPrices(_price_snapshot(database))
+    return CatalogPrices(_price_snapshot(database), adopted=partial(read_adopted, database))
 
 
 def _price_snapshot(database: Database) -> Path:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from polyroute.sandbox import anthropic, bedrock, cohere, gemini, ollama, openai_responses, runpod
+from polyroute.sandbox import anthropic, bedrock, cohere, gemini, ollama, openai_responses, runpod, served
 from polyroute.sandbox.audio import answer_speech, answer_transcription, answer_translation
 from polyroute.sandbox.control import SandboxOperation
 from polyroute.sandbox.exchange import Exchange, Reply, Spoken
@@ -102,6 +102,12 @@ ROUTES: tuple[Route, ...] = (
     _route(r"POST /audio/transcriptions", "transcription", "openai_other", answer_transcription),
     _route(r"POST /audio/translations", "transcription", "openai_other", answer_translation),
     _route(r"GET /foundation-models", "models", "bedrock_converse", answer_bedrock_models),
+    _route(r"GET /generation", "other", "openai_other", served.answer_generation),
+    _route(r"GET /activity", "other", "openai_other", served.answer_activity),
+    _route(r"GET /organization/usage/completions", "other", "openai_other", served.answer_openai_usage),
+    _route(r"GET /organization/costs", "other", "openai_other", served.answer_openai_costs),
+    _route(r"GET /organizations/usage_report/messages", "other", "anthropic_messages", served.answer_anthropic_usage),
+    _route(r"GET /organizations/cost_report", "other", "anthropic_messages", served.answer_anthropic_costs),
     _route(r"GET /(?P<account>key|credits|user/balance|language-models)", "other", "openai_other", answer_account),
     _route(r"GET /models", "models", "openai_other", answer_models, ("openrouter", "aimlapi", "aihubmix")),
     _route(r"GET /models/(?P<model>.+)", "models", "openai_other", answer_model, ("openrouter", "aimlapi", "aihubmix")),
