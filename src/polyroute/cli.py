@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyroute import money_cli
 from polyroute.types.version import __version__
 
 if TYPE_CHECKING:
@@ -321,3 +322,6 @@ def db_upgrade(config: Config = None) -> None:
     url = read_settings(config).storage.database
     open_database(url).close()
     typer.echo(f"{display_url(url)} is at schema {SCHEMA_HEAD}.")
+
+
+money_cli.register(app)
