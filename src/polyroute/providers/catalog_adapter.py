@@ -29,6 +29,9 @@ _AUTH_HEADERS: dict[str, tuple[bytes, str]] = {
     "x-api-key": (b"x-api-key", "{}"),
     "x-goog-api-key": (b"x-goog-api-key", "{}"),
     "api-key": (b"api-key", "{}"),
+    "xi-api-key": (b"xi-api-key", "{}"),
+    "key": (b"authorization", "Key {}"),
+    "x-key": (b"x-key", "{}"),
 }
 
 # Caller headers that mean something to a provider of the same dialect; never a credential.
@@ -120,11 +123,12 @@ class CatalogAdapter:
         self._profiles: dict[str, ModelProfile] = {}
 
     def endpoint(self, operation: Operation, preferred: Dialect) -> Endpoint | None:
-        """The caller's own dialect where the row has it; another one of the operation only for chat, which translates."""
+        """The caller's own dialect where the row has it; another one of the operation for chat, which translates, and where
+        a media adapter makes what is asked for."""
         found = self._endpoints.get(preferred)
         if found is not None and OPERATION_OF[preferred] is operation:
             return found
-        return self._first.get(operation) if operation is Operation.CHAT else None
+        return self._first.get(operation) if operation is Operation.CHAT or self.row.media_adapter else None
 
     def request(
         self,

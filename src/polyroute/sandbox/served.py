@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from polyroute.sandbox.errors import Refused
-from polyroute.sandbox.exchange import Exchange, Frame, Json, Memory, Reply, Stream, json_reply
+from polyroute.sandbox.exchange import Exchange, Frame, Json, Memory, Reply, Stream, Whole, json_reply
 
 CHARGED = (1.0, 5.0)
 """Dollars for a million tokens of prompt and of answer."""
@@ -50,7 +50,7 @@ class _Answer(msgspec.Struct):
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-def keep_record(exchange: Exchange, reply: Reply) -> Reply:
+def keep_record(exchange: Exchange, reply: Whole | Stream) -> Whole | Stream:
     """The reply, which is written down when it is sent."""
     if exchange.profile.name not in _KEEPS_RECORD:
         return reply
