@@ -26,8 +26,10 @@ class Consumption(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Total(msgspec.Struct, kw_only=True):
-    """A sum of consumption. None where nothing was told; `unpriced` counts requests whose cost is unknown."""
+    """A sum of consumption. None where nothing was told; `unpriced` counts requests whose cost is unknown, `rows` what was
+    added up."""
 
+    rows: int = 0
     requests: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -36,6 +38,7 @@ class Total(msgspec.Struct, kw_only=True):
 
     def add(self, one: Consumption) -> None:
         """Count one more."""
+        self.rows += 1
         for name in ("requests", "input_tokens", "output_tokens", "cost_usd"):
             more, before = getattr(one, name), getattr(self, name)
             if more is not None:
@@ -63,15 +66,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     def differs(self, tolerance: Decimal) -> bool:
         """Whether something is missing on one side, or tokens or cost are apart by more than this share of theirs."""
-        if self.only_ours or self.only_theirs:
+        if self.only_ours or self.only_theirs or not self.ours.rows or not self.theirs.rows:
             return True
         for name in ("requests", "input_tokens", "output_tokens", "cost_usd"):
             mine, yours = getattr(self.ours, name), getattr(self.theirs, name)
-            if mine is None and yours is None:
-                continue
-            if mine is None or yours is None:
-                told_at_all = self.theirs.requests is None and name != "cost_usd"
-                if (mine or yours) and not told_at_all:
+            if yours is None:
+                continue  # they do not tell
+            if mine is None:
+                if yours:
                     return True
                 continue
             if abs(Decimal(mine) - Decimal(yours)) > tolerance * abs(Decimal(yours)):

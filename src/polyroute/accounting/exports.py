@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
              "price_usd", "charge", "charged", "usage", "price"),
 }  # fmt: skip
 """Names that columns have, likeliest first; compared without case, spaces and signs."""
-_BESIDE_INPUT = re.compile(r"(cache_read|cache_write|cache_creation|cached).*(?:_5m|_1h|tokens)")
+_BESIDE_INPUT = re.compile(r"cache_read|cache_write|cache_creation|cached")
 _EXCLUSIVE_INPUT = frozenset({"usage_input_tokens_no_cache", "uncached_input_tokens"})
 """Counts of input that leave the cache out: the columns of the cache are added to them."""
 _SIGNS = re.compile(r"[^a-z0-9]+")
@@ -41,10 +41,13 @@ def read_export(text: str, columns: Mapping[str, str] | None = None) -> list[Con
     text = text.removeprefix("\ufeff")
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-    header = next(rows, [])
-    places = _places(header, columns or {})
-    return list(_read(rows, header, places))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = next(rows, [])
+        places = _places(header, columns or {})
+        return list(_read(rows, header, places))
+    except csv.Error as error:
+        raise ValueError(f"line {rows.line_num} is no line of a CSV file: {error}") from error
 
 
 def _places(header: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
