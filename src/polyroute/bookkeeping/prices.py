@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from polyroute.app import live_providers, make_catalog, price_book
+from polyroute.catalog.charged import charged_targets
 from polyroute.catalog.model import Catalog
 from polyroute.catalog.published_prices import PRICE_LISTS, Change, changes_of, read_price_list
 from polyroute.engine.runtime import SnapshotPrices
@@ -159,12 +160,7 @@ def shown_targets(catalog: Catalog, names: Sequence[str]) -> list[tuple[str, str
     """The targets that are asked for, or without names all that routes and defaults name."""
     if names:
         return [(name.partition("/")[0], name.partition("/")[2]) for name in names]
-    routes = catalog.routes.values()
-    named = [(target.provider, target.model) for route in routes for target in (*route.targets, *route.fallbacks)]
-    for row in catalog.providers.values():
-        named += [(row.name, model) for model in row.default_models.values()]
-    on = {row.name for row in catalog.providers.values() if row.enabled and row.kind != "local"}
-    return sorted({target for target in named if target[0] in on})
+    return charged_targets(catalog)
 
 
 def price_rows(prices: SnapshotPrices, targets: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
