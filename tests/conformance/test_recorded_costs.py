@@ -44,6 +44,11 @@ OURS = {"vertex": "google"}
 """Recorded under another name than ours."""
 TOLERANCE = Decimal("0.001")
 TICKS = 10_000_000_000
+MEDIA = {
+    "image": "openai_images", "image_edit": "openai_image_edits", "transcription": "openai_transcriptions",
+}  # fmt: skip
+OPENAI_LIKE = frozenset({"openai", "openrouter", "xai", "together", "nebius", "mistral", "groq"})
+"""Whose image and transcription answers have OpenAI's shape."""
 
 FLAVOURS = {
     "openai_chat": ("chat", "default"),
@@ -53,6 +58,8 @@ FLAVOURS = {
     "bedrock_converse": ("default",),
     "cohere_v2": ("default", "tokens"),
     "openai_embeddings": ("embeddings",),
+    "openai_images": ("images",),
+    "openai_image_edits": ("images",),
 }
 """How genai-prices reads each dialect, where it knows the provider."""
 
@@ -68,7 +75,7 @@ def observed(recording: Recording) -> Usage | None:
     """Usage as the gateway reads it on its way through."""
     dialect, seen = Dialect(recording.dialect), Observation()
     try:
-        if dialect is Dialect.OPENAI_EMBEDDINGS:
+        if recording.dialect == "openai_embeddings" or recording.dialect in MEDIA.values():
             observe_json(dialect, recording.body, seen)
             return seen.usage
         if not recording.stream:
@@ -185,6 +192,25 @@ def provider_of(recording: Recording) -> str:
 def answers() -> Iterator[Recording]:
     for dialect in DIALECTS:
         yield from (one for one in recordings(dialect) if one.status < 400 and one.body)
+    yield from media_answers()
+
+
+def media_answers() -> Iterator[Recording]:
+    """Whole JSON answers of OpenAI's image and transcription paths."""
+    folder = recordings_folder()
+    lines = [] if folder is None else (folder / "index.jsonl").read_text("utf-8").splitlines()
+    for row in map(json.loads, lines):
+        dialect = MEDIA.get(row["operation"])
+        if dialect is None or row["stream"] or row["provider"] not in OPENAI_LIKE or folder is None:
+            continue
+        raw = json.loads((folder / row["path"]).read_text("utf-8"))
+        body = raw["response"].get("body_json")
+        if raw["response"]["status"] < 400 and isinstance(body, dict):
+            sent = raw["request"].get("body_json")
+            yield Recording(
+                id=row["id"], dialect=dialect, operation=row["operation"], stream=False, status=200,
+                request=sent if isinstance(sent, dict) else None, body=json.dumps(body).encode(),
+            )  # fmt: skip
 
 
 @cache
@@ -272,8 +298,8 @@ def test_enough_was_compared() -> None:
                 reported += 1
             elif independent_cost(recording) is not None:
                 calculated += 1
-    assert reported >= 25
-    assert calculated >= 90
+    assert reported >= 30
+    assert calculated >= 100
 
 
 @WHERE

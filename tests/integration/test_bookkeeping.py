@@ -122,6 +122,7 @@ def test_published_prices_hold_only_when_they_were_shown_and_adopted(folder: Pat
     assert model in done.stdout
     [after] = told_rows(folder, f"together/{model}")
     assert after["version"].startswith("together list of 20")
+    assert "(simulated)" in after["version"]
     assert (after["rates"]["input"], after["rates"]["output"]) == ("0.15", "0.6")
     again = told(folder, "prices", "diff", "-p", "together", "-m", model, "--sandbox", "--offline")
     assert again["changed"] == again["added"] == []

@@ -78,6 +78,11 @@ async def _fetch(database: Database, catalog: Catalog, provider: str) -> Snapsho
         prices = read_price_list(provider, body, now.date())
     except ValueError as error:
         raise PolyrouteError(ErrorKind.BAD_RESPONSE, str(error)) from error
+    if live.row.simulated:  # so that no ledger passes them off as the provider's
+        prices = {
+            model: msgspec.structs.replace(price, version=f"{price.version} (simulated)")
+            for model, price in prices.items()
+        }
     return keep_snapshot(database, provider, live.row.base_url + path, prices, now)
 
 
@@ -137,7 +142,7 @@ def print_diff(diff: PriceDiff, *, everything: bool) -> None:
     if not diff.changed:
         console.print("No price that holds is otherwise.", highlight=False)
     if new and not everything:
-        console.print(f"{new} models without a price have one there: --all shows them.", highlight=False)
+        console.print(f"models without a price that have one there: {new} (--all shows them)", highlight=False)
 
 
 def diff_values(diff: PriceDiff) -> dict[str, Any]:

@@ -180,4 +180,4 @@ def _count(value: int | None) -> str:
 
 
 def _money(value: Decimal | None) -> str:
-    return "?" if value is None else f"{round(value, 6):f}"
+    return "?" if value is None else f"{round(value, 6) + 0:f}"  # + 0: no minus before nothing
