@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def test_help_names_every_command_and_what_it_is_for(tmp_path: Path) -> None:
     done = run_here("--help", folder=tmp_path)
     assert done.returncode == 0
-    for command in ("serve", "sandbox", "models", "explain", "doctor", "keys", "db"):
+    for command in ("serve", "sandbox", "models", "explain", "doctor", "keys", "db", "prices", "reconcile", "backtest"):
         assert re.search(rf"\b{command}\b", done.stdout)
     assert list(tmp_path.iterdir()) == []
     for command, words in {
@@ -44,6 +44,10 @@ def test_help_names_every_command_and_what_it_is_for(tmp_path: Path) -> None:
         "keys create": ["--name", "--routes", "--user", "--operator"],
         "keys revoke": ["id", "name"],
         "db upgrade": ["--config"],
+        "prices diff": ["--provider", "--model", "--all", "--offline", "--sandbox"],
+        "prices adopt": ["--provider", "--model", "--yes"],
+        "reconcile": ["--provider", "--since", "--csv", "--column", "--by-id", "--tolerance", "--sandbox"],
+        "backtest": ["--policy", "--since", "--config", "--ledger", "--route", "--as-route", "--json"],
     }.items():
         told = run_here(*command.split(), "--help", folder=tmp_path)
         assert told.returncode == 0

@@ -78,11 +78,21 @@ class CatalogPrices:
         with self._loading:
             if self._tokens is None:
                 self._units = self._units or read_unit_prices(_TABLE)
-                self._adopted = {} if self._read_adopted is None else self._read_adopted()
+                self._adopted = self._adopted_or_none()
                 self._tokens = _load_tokens(self._snapshot)
 
+    def _adopted_or_none(self) -> AdoptedPrices:
+        """Without the database there are prices all the same; `refresh` makes up for it."""
+        if self._read_adopted is None:
+            return {}
+        try:
+            return self._read_adopted()
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises
+            logger.warning("adopted prices cannot be read (%s): those of the tables hold until they can", error)
+            return {}
+
     def refresh(self) -> bool:
-        """Look again which published prices were adopted; whether that changed anything."""
+        """Look again which published prices were adopted; whether that changed anything. Raises what the database does."""
         adopted = {} if self._read_adopted is None else self._read_adopted()
         if adopted == self._adopted:
             return False

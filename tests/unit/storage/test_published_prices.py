@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.token_prices import TokenPrices, installed_version, write_snapshot
 from polyroute.storage.adopted import read_adopted
@@ -35,6 +37,28 @@ def test_the_same_prices_are_kept_once_with_the_later_time(tmp_path: Path) -> No
     assert last is not None
     assert (last.id, last.fetched_at, last.prices["m"].input) == (first.id, later, Decimal("0.15"))
     assert last_snapshot(books, "openrouter") is None
+
+
+def test_prices_hold_while_the_database_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_snapshot(TokenPrices(version=installed_version(), providers={}, format=2), tmp_path / "tokens")
+    answers: list[dict[tuple[str, str], Price]] = [{("together", "m"): price("0.15")}]
+
+    def read() -> dict[tuple[str, str], Price]:
+        if not answers:
+            raise OSError("the database is away")
+        return answers.pop()
+
+    kept = answers.pop()
+    book = CatalogPrices(tmp_path / "tokens", adopted=read)
+    assert book.price("openai", "tts-1") is not None
+    assert book.price("together", "m") is None
+    assert "the database is away" in caplog.text
+    answers.append(kept)
+    assert book.refresh()
+    assert book.price("together", "m") == price("0.15")
+    with pytest.raises(OSError, match="away"):
+        book.refresh()
+    assert book.price("together", "m") == price("0.15")
 
 
 def test_adopted_prices_stand_before_the_tables_until_they_are_dropped(tmp_path: Path) -> None:
