@@ -241,3 +241,22 @@ def test_a_scaled_rate_card_scales_everything() -> None:
         assert after == before * Decimal("1.05")
     assert dear.images[0][2] == Decimal("0.0105")
     assert dear.version == "v, x 1.05"
+
+
+def test_searches_of_the_web_come_on_top_and_without_a_rate_make_the_cost_unknown() -> None:
+    price = Price(version="v", input=Decimal(3), output=Decimal(15), web_search=Decimal("0.01"))
+    usage = Usage(input=1_000_000, output=0, web_searches=2)
+    assert exact_cost(usage, price) == Decimal("3.02")
+    assert exact_cost(usage, msgspec.structs.replace(price, web_search=None)) is None
+
+
+def test_tokens_that_are_billed_are_charged_where_others_were_counted() -> None:
+    price = Price(version="v", input=Decimal(1), output=Decimal(2), cache_read=Decimal("0.1"))
+    usage = Usage(input=134, cache_read=480, output=13, charged_input=12, charged_output=10)
+    assert exact_cost(usage, price) == Decimal("0.000032")
+
+
+def test_the_tier_is_named_with_the_price() -> None:
+    price = Price(version="v", input=Decimal(2), output=Decimal(8), factors=(("flex", Decimal("0.5")),))
+    cost = cost_of(Usage(input=1_000_000, output=0, tier="flex"), price)
+    assert cost == Cost(Decimal(1), "priced", "v, flex x 0.5")
