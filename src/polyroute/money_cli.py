@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from polyroute.bookkeeping.prices import PriceDiff
+    from polyroute.audit.prices import PriceDiff
     from polyroute.settings import Settings
 
 prices_app = typer.Typer(help="Prices that hold, and those that providers publish.", no_args_is_help=True)
@@ -80,7 +80,7 @@ def prices_show(
     as_json: AsJson = False,
 ) -> None:
     """Show the prices that hold, each with its table and date."""
-    from polyroute.bookkeeping import prices  # noqa: PLC0415
+    from polyroute.audit import prices  # noqa: PLC0415
 
     with _told():
         database, catalog, book = prices.open_prices(_settings(config))
@@ -103,7 +103,7 @@ def prices_diff(
     as_json: AsJson = False,
 ) -> None:
     """Fetch what a provider publishes, keep it, and show where it is otherwise than the prices that hold."""
-    from polyroute.bookkeeping import prices  # noqa: PLC0415
+    from polyroute.audit import prices  # noqa: PLC0415
 
     with _told():
         diff = _diff(config, provider, models, sandbox=sandbox, fetch=not offline)[0]
@@ -122,7 +122,7 @@ def prices_adopt(
     config: Config = None,
 ) -> None:
     """Show the difference to what `diff` fetched last, and take it over. Prices in the configuration still win."""
-    from polyroute.bookkeeping import prices  # noqa: PLC0415
+    from polyroute.audit import prices  # noqa: PLC0415
 
     with _told():
         diff, settings = _diff(config, provider, models, sandbox=sandbox, fetch=False)
@@ -139,7 +139,7 @@ def prices_adopt(
 @prices_app.command("drop")
 def prices_drop(provider: Provider, models: Models = None, config: Config = None) -> None:
     """Go back from adopted prices to the tables, for models named in full, or all of a provider."""
-    from polyroute.bookkeeping import prices  # noqa: PLC0415
+    from polyroute.audit import prices  # noqa: PLC0415
 
     with _told():
         count = prices.forget_prices(_database(_settings(config)), provider, models or [])
@@ -155,7 +155,7 @@ def _database(settings: Settings):  # type: ignore[no-untyped-def]
 def _diff(
     config: Path | None, provider: str, models: list[str] | None, *, sandbox: bool, fetch: bool
 ) -> tuple[PriceDiff, Settings]:
-    from polyroute.bookkeeping import prices  # noqa: PLC0415
+    from polyroute.audit import prices  # noqa: PLC0415
 
     settings = _settings(config)
     database, catalog, book = prices.open_prices(settings, _sandbox_url(settings, sandbox))
@@ -188,8 +188,8 @@ def reconcile(
     from decimal import Decimal  # noqa: PLC0415
 
     from polyroute.app import make_catalog  # noqa: PLC0415
-    from polyroute.bookkeeping import reconcile as books  # noqa: PLC0415
-    from polyroute.bookkeeping.moments import read_moment  # noqa: PLC0415
+    from polyroute.audit import reconcile as books  # noqa: PLC0415
+    from polyroute.audit.moments import read_moment  # noqa: PLC0415
 
     settings = _settings(config)
     with _told():
@@ -246,10 +246,10 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Replay the ledger's requests through a proposed policy or configuration: cost, time and failures. Nothing is sent."""
-    from polyroute.bookkeeping import backtest_report as report  # noqa: PLC0415
-    from polyroute.bookkeeping.backtest import run_backtest  # noqa: PLC0415
-    from polyroute.bookkeeping.moments import read_moment  # noqa: PLC0415
-    from polyroute.bookkeeping.proposals import open_proposal  # noqa: PLC0415
+    from polyroute.audit import backtest_report as report  # noqa: PLC0415
+    from polyroute.audit.backtest import run_backtest  # noqa: PLC0415
+    from polyroute.audit.moments import read_moment  # noqa: PLC0415
+    from polyroute.audit.proposals import open_proposal  # noqa: PLC0415
     from polyroute.storage.replays import past_requests  # noqa: PLC0415
 
     recorded = _settings(ledger)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from polyroute.bookkeeping.backtest import ASSUMPTIONS, Backtest, Effect
+from polyroute.audit.backtest import ASSUMPTIONS, Backtest, Effect
 
 _MOST_TARGETS = 30
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
-from polyroute.bookkeeping.observed import Seen, is_failure, observe
+from polyroute.audit.observed import Seen, is_failure, observe
 from polyroute.engine.planning import planner_of
 from polyroute.engine.runtime import Runtime
 from polyroute.pricing import priced_cost

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from polyroute.app import live_providers
-from polyroute.bookkeeping.backtest import Backtest, run_backtest
-from polyroute.bookkeeping.observed import observe
+from polyroute.audit.backtest import Backtest, run_backtest
+from polyroute.audit.observed import observe
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
 from polyroute.catalog.rows import load_rows
