@@ -37,6 +37,13 @@ _USED_COLUMNS = {
     "revisions": ("name", "value"),
     "responses": ("id", "key_id", "expires_at", "response", "items"),
 }
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 20_000,
+}
+"""For PostgreSQL: a server that vanished without a word must not be waited for without end."""
 _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
@@ -130,7 +137,7 @@ class Database:
             return Driver("sqlite", connection)
         import psycopg  # noqa: PLC0415 - an optional extra
 
-        return Driver("postgresql", psycopg.connect(self.url, autocommit=True))
+        return Driver("postgresql", psycopg.connect(self.url, autocommit=True, **_PATIENCE))
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -178,6 +185,11 @@ def open_database(url: str) -> Database:
     except Exception as error:
         raise _explain(database, error) from error
     return database
+
+
+def known_database(url: str) -> Database:
+    """The database at `url`, whose schema somebody has brought to head already. Raises StorageError for a URL that is none."""
+    return _parse(url)
 
 
 def display_url(url: str) -> str:
