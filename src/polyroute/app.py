@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polyroute.api.fastlane import Application, FastLane
+from polyroute.api.files import FilePaths
 from polyroute.api.requests import read_head
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogProblem, read_input
@@ -25,7 +26,9 @@ from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
+from polyroute.media import Media
 from polyroute.ports import Credential, Headers
+from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
@@ -80,7 +83,7 @@ def _live_provider(row: Provider, bench: BenchSettings) -> LiveProvider:
         if (terms := row.terms.get(credential.secret)) is not None
     }
     access = ProviderAccess(CredentialPool(credentials, shares, bench), row.limits)
-    return LiveProvider(row, build_adapter(row), credentials, RetryBudget(), access)
+    return LiveProvider(row, build_adapter(row), credentials, RetryBudget(), access, build_media_adapter(row))
 
 
 def _credentials(row: Provider) -> tuple[Credential, ...]:
@@ -118,6 +121,7 @@ class App:
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = price_book(self._database)
         self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
+        self.media = Media(settings, self._database, lambda: _pepper(settings, self._database))
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
         self.gateway = Gateway(
@@ -152,7 +156,15 @@ class App:
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
-        return FastLane(self.gateway, self._control, self._responses, max_body=self.settings.server.max_body_mb << 20)
+        files = FilePaths(
+            self.gateway.admission,
+            self.media.artifacts,
+            self.media.files,
+            limit=self.settings.artifacts.max_file_mb << 20,
+        )
+        return FastLane(
+            self.gateway, self._control, self._responses, files, max_body=self.settings.server.max_body_mb << 20
+        )
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
@@ -190,6 +202,7 @@ class App:
         if self._keys is not None:
             self._keys.start()
         self._pricing = asyncio.create_task(self._watch_prices())
+        self.media.start()
         await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
 
@@ -204,6 +217,7 @@ class App:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
         self._responses.close()
+        await self.media.stop()
         self._database.close()
 
     async def _watch_prices(self) -> None:
@@ -237,7 +251,7 @@ class App:
 
     def _reload(self) -> Runtime:
         settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
-        for section in ("server", "storage", "auth"):
+        for section in ("server", "storage", "auth", "artifacts", "fetch"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
@@ -266,6 +280,12 @@ def state_folder(settings: Settings, database: Database) -> StateFolder:
     path = database.path
     beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
     return StateFolder(settings.storage.state or beside)
+
+
+def media_storage(settings: Settings) -> Media:
+    """Stored media, for the command line. Raises StorageError."""
+    database = open_database(settings.storage.database)
+    return Media(settings, database, lambda: _pepper(settings, database))
 
 
 def key_storage(settings: Settings) -> tuple[Database, bytes]:

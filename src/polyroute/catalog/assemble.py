@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,24 +29,27 @@ def assemble_provider(
     *,
     timeouts: Timeouts,
     sandbox_url: str | None,
-    built_in: Iterable[str],
+    built_in: Mapping[str, Row],
     problems: Problems,
 ) -> Provider | SkippedProvider:
     """One provider, with every mistake in its entry noted in `problems`. `timeouts` are the defaults,
-    `built_in` the names that need no adapter."""
+    `built_in` the rows that there are."""
     entry_or_none, entry = entry, entry or ProviderEntry()
     shape = shape_of(name, row, entry, built_in, problems)
     check = EntryReader(name, entry, shape.endpoints, problems)
     endpoints, serves = check.endpoints(), check.serves()
+    media = check.media(shape.media, serves)
     parts = {
         "name": name,
         "adapter": shape.adapter,
         "auth": check.auth(shape.auth),
         "kind": check.kind(shape.kind),
         "priority": MappingProxyType(check.priority(dict(row.priorities) if row else {}, serves)),
-        "capabilities": check.capabilities(row.capabilities if row else PRESUMED),
+        "capabilities": check.capabilities(row.capabilities if row else PRESUMED) | check.tasks(media, endpoints),
+        "media_adapter": shape.media_adapter,
+        "media": MappingProxyType(media),
         "quirks": MappingProxyType(check.quirks(row.quirks if row else {})),
-        **check.model_names(dict(row.default_models) if row else {}, serves),
+        **check.model_names(dict(row.default_models) if row else {}, serves, media),
         "serves": serves,
         "headers": MappingProxyType(dict(entry.headers)),
         "timeouts": None if entry.timeouts is None else msgspec.structs.replace(timeouts, **entry.timeouts),

@@ -14,6 +14,7 @@ from polyroute.catalog.model import Quirks
 from polyroute.catalog.problems import Named, Problems
 from polyroute.catalog.rows import Row
 from polyroute.ports import Endpoint
+from polyroute.types.media import OPERATION_OF_TASK, TASKS_OF_DIALECT, Task
 from polyroute.types.operations import (
     CATEGORY_OF,
     OPERATION_OF,
@@ -59,7 +60,8 @@ ADAPTERS: Mapping[str, AdapterRow] = {
 AUTH_STYLES = ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none")
 
 # What an entry of one's own can do is not known: nothing is withheld from it, and the server itself answers.
-PRESUMED = frozenset(Capability) - {Capability.AUDIO_OUTPUT, Capability.VOICE_CLONE}
+_TASKS = frozenset(Capability(task.value) for task in Task)
+PRESUMED = frozenset(Capability) - {Capability.AUDIO_OUTPUT} - _TASKS
 
 
 class EntryShape(msgspec.Struct, frozen=True):
@@ -69,25 +71,38 @@ class EntryShape(msgspec.Struct, frozen=True):
     auth: str
     kind: ProviderKind
     endpoints: tuple[Endpoint, ...]
+    media_adapter: str | None = None
+    media: Mapping[Task, tuple[str, ...]] = MappingProxyType({})
 
 
 def shape_of(
-    name: str, row: Row | None, entry: ProviderEntry, built_in: Iterable[str], problems: Problems
+    name: str, row: Row | None, entry: ProviderEntry, built_in: Mapping[str, Row], problems: Problems
 ) -> EntryShape:
-    """A row's shape, or that of the adapter which an entry of one's own names."""
+    """A row's shape, or that of the adapter which an entry of one's own names: a wire format, or the built-in provider
+    whose media adapter it uses (another ComfyUI, say)."""
     path = ("providers", name, "adapter")
     if row is not None:
         if entry.adapter is not None:
             problems.add(path, f"{name} is a built-in provider: leave `adapter` out, or give the entry another name")
         endpoints = addresses.row_endpoints(row, moved=False, sandbox_url=None)
-        return EntryShape(row.adapter, row.auth, row.kind, endpoints)
+        return EntryShape(row.adapter, row.auth, row.kind, endpoints, row.media_adapter, row.media)
+    like = built_in.get(entry.adapter or "")
+    if like is not None and like.media_adapter is not None and entry.adapter not in ADAPTERS and entry.base_url:
+        endpoints = addresses.row_endpoints(like, moved=True, sandbox_url=None)
+        return EntryShape(like.adapter, like.auth, like.kind, endpoints, like.media_adapter, like.media)
     found = ADAPTERS.get(entry.adapter or "")
     if found is None and entry.adapter is None and entry.base_url is None:
         message = "unknown provider; an entry of one's own needs `adapter` and `base_url`"
         problems.add(("providers", name), message, given=name, choices=built_in)
     elif found is None:
         problems.add(
-            path, "unknown adapter" if entry.adapter else "which adapter?", given=entry.adapter, choices=ADAPTERS
+            path,
+            "unknown adapter" if entry.adapter else "which adapter?",
+            given=entry.adapter,
+            choices=(
+                *ADAPTERS,
+                *(name for name, row in built_in.items() if row.media_adapter and name not in ADAPTERS),
+            ),
         )
     elif entry.base_url is None:
         problems.add(("providers", name, "base_url"), "an entry that is no built-in provider needs a base_url")
@@ -208,16 +223,36 @@ class EntryReader:
             for dialect, quirks in merged.items()
         }
 
-    def model_names(self, own: dict[Operation, str], serves: frozenset[Operation]) -> dict[str, Any]:
+    def tasks(self, media: Mapping[Task, tuple[str, ...]], endpoints: Iterable[Endpoint]) -> frozenset[Capability]:
+        """What can be made, as capabilities: by the media adapter, and over OpenAI's media dialects."""
+        spoken = (TASKS_OF_DIALECT.get(endpoint.dialect, frozenset()) for endpoint in endpoints)
+        return frozenset(Capability(task.value) for task in frozenset(media).union(*spoken))
+
+    def media(self, own: Mapping[Task, tuple[str, ...]], serves: frozenset[Operation]) -> dict[Task, tuple[str, ...]]:
+        """Models by task, of the operations that are served; the entry's `default_models` may name tasks too."""
+        found = {task: models for task, models in own.items() if OPERATION_OF_TASK[task] in serves}
+        for task, models in found.items():
+            if chosen := self.entry.default_models.get(task.value):
+                found[task] = tuple(dict.fromkeys((chosen, *models)))
+        return found
+
+    def model_names(
+        self, own: dict[Operation, str], serves: frozenset[Operation], media: Mapping[Task, tuple[str, ...]]
+    ) -> dict[str, Any]:
         """`default_models` and `models`, by the operations that are served."""
+        for task, names in media.items():
+            own = {OPERATION_OF_TASK[task]: names[0], **own} if names else own
         offered = sorted(operation.value for operation in serves)
         defaults = {operation: model for operation, model in own.items() if operation in serves}
         for text, model in self.entry.default_models.items():
             if text in offered:
                 defaults[Operation(text)] = model
-            else:
+            elif text not in media:
                 path = (*self.path, "default_models", text)
-                self.problems.add(path, f"{self.provider} does not serve it", given=text, choices=offered)
+                self.problems.add(path, f"{self.provider} does not serve it", given=text, choices=(*offered, *media))
+        known: dict[Operation, tuple[str, ...]] = {}
+        for task, names in media.items():
+            known[OPERATION_OF_TASK[task]] = (*known.get(OPERATION_OF_TASK[task], ()), *names)
         listed = self.entry.models
         by_operation = listed if isinstance(listed, dict) else dict.fromkeys(offered, listed)
         for text in by_operation:
@@ -226,7 +261,13 @@ class EntryReader:
                 self.problems.add(path, f"{self.provider} does not serve it", given=text, choices=offered)
         models = {
             operation: tuple(
-                dict.fromkeys((*filter(None, [defaults.get(operation)]), *by_operation.get(operation.value, ())))
+                dict.fromkeys(
+                    (
+                        *filter(None, [defaults.get(operation)]),
+                        *known.get(operation, ()),
+                        *by_operation.get(operation.value, ()),
+                    )
+                )
             )
             for operation in sorted(serves)
         }

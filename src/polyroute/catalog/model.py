@@ -11,6 +11,7 @@ import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
 from polyroute.types.limits import Limits, ProviderLimits
+from polyroute.types.media import Task
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 from polyroute.types.usage import Price
@@ -104,6 +105,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
     answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL. `mark_up` is
     the factor on the price book's prices when prices are compared; `model_facts` are by model id, `tags` hold for all.
+    `media_adapter` names who makes what `media` lists: by task, the models that are known for it, the default first.
     """
 
     name: str
@@ -134,6 +136,15 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     tags: frozenset[str] = frozenset()
     mark_up: float = 1.0
     model_facts: Mapping[str, ModelFacts] = MappingProxyType({})
+    media_adapter: str | None = None
+    media: Mapping[Task, tuple[str, ...]] = MappingProxyType({})
+
+    def model_for(self, task: Task, model: str) -> str:
+        """The model that does a task where a target stands for the operation's default, which may be known for another
+        task of the same operation only (a target that names just the provider)."""
+        known = self.media.get(task, ())
+        elsewhere = any(model in models for other, models in self.media.items() if other is not task)
+        return known[0] if known and elsewhere and model not in known else model
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r}, {len(self.credentials)} credentials)"

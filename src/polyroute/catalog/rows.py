@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from polyroute.catalog.inputs import QuirksEntry
+from polyroute.types.media import OPERATION_OF_TASK, Task
 from polyroute.types.operations import CATEGORY_OF, OPERATION_OF, Capability, Category, Dialect, Operation, ProviderKind
 
 
@@ -37,7 +38,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `credential_environment` lists alternatives, the one that the provider's SDK reads first. An alternative of several
     variables is written `A:B:C?` (the last one optional) and yields their values joined by colons.
     `base_url_environment` replaces the base URL; `base_url_suffix` is appended to it when the SDK's convention leaves it
-    out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`.
+    out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`. `media_adapter` makes what
+    `media` lists: by task the models that are known for it, the default first.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     priority: dict[Category, int] = {}
     default_models: dict[Operation, str] = {}
     quirks: dict[Dialect, QuirksEntry] = {}
+    media_adapter: str | None = None
+    media: dict[Task, tuple[str, ...]] = {}
 
     @property
     def serves(self) -> frozenset[Operation]:
@@ -85,6 +89,13 @@ def parse_row(name: str, text: str) -> Row:
         row = msgspec.convert({**values, "name": name, "endpoints": endpoints}, Row)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ValueError(f"provider row {name}.toml: {error}") from error
+    if row.media and row.media_adapter is None:
+        raise ValueError(f"provider row {name}.toml: `media` needs a `media_adapter`")
+    for task in row.media:
+        if OPERATION_OF_TASK[task] not in row.serves:
+            raise ValueError(
+                f"provider row {name}.toml: {task} belongs to {OPERATION_OF_TASK[task]}, which none of its endpoints serves"
+            )
     for operation in row.default_models:
         if operation not in row.serves:
             raise ValueError(

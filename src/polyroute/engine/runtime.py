@@ -11,7 +11,7 @@ from polyroute.catalog.model import Catalog, Level, Persona, Provider, RescueMod
 from polyroute.catalog.resolve import Unresolved, resolve
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.hedging import Hedging
-from polyroute.ports import Adapter, Credential, PriceBook, Timeouts
+from polyroute.ports import Adapter, Credential, MediaAdapter, PriceBook, Timeouts
 from polyroute.routing.plan import OBSERVED, RoutePlanner
 from polyroute.routing.planners import chain_planner, route_planner
 from polyroute.routing.retry import Restriction, RetryBudget
@@ -33,6 +33,7 @@ class LiveProvider(msgspec.Struct, frozen=True):
     credentials: tuple[Credential, ...]
     retries: RetryBudget
     access: ProviderAccess
+    media: MediaAdapter | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -5,11 +5,32 @@ sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, a
 the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
-`records`: state that lasts. All names can be imported from here.
+`records`: state that lasts · `media`: providers of image, video and audio. All names can be imported from here.
+`records`: state that lasts · `artifacts`: stored media, and how it is fetched. All names can be imported from here.
 """
 
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
+from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
+from polyroute.ports.media import (
+    Callback,
+    CallbackReader,
+    FailureReader,
+    FormPart,
+    Immediate,
+    LocalService,
+    Maker,
+    MediaAdapter,
+    MediaSocket,
+    MediaStream,
+    MediaWire,
+    ModelLister,
+    Queued,
+    Reply,
+    SocketOpener,
+    Streamed,
+    VoiceLister,
+)
 from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.ports.records import (
     DecisionReader,
@@ -28,8 +49,11 @@ __all__ = [
     "NO_OPTIONS",
     "Adapter",
     "AnswerReader",
+    "ArtifactStore",
     "Body",
     "Call",
+    "Callback",
+    "CallbackReader",
     "ChatCodec",
     "Credential",
     "DecisionReader",
@@ -37,20 +61,39 @@ __all__ = [
     "EventParser",
     "EventRenderer",
     "Exchange",
+    "FailureReader",
+    "FetchOrder",
+    "Fetcher",
+    "FileStore",
+    "FormPart",
     "Headers",
+    "Immediate",
+    "Intake",
     "KeptResponse",
     "KeyStore",
     "Ledger",
     "LedgerReader",
+    "LocalService",
+    "Maker",
+    "MediaAdapter",
+    "MediaSocket",
+    "MediaStream",
+    "MediaWire",
+    "ModelLister",
     "Observation",
     "Options",
     "PriceBook",
     "ProviderStats",
+    "Queued",
+    "Reply",
     "ResponseStore",
+    "SocketOpener",
     "StoredAttempt",
     "StoredDecision",
+    "Streamed",
     "Timeouts",
     "Transport",
+    "VoiceLister",
     "WireRequest",
     "WireResponse",
 ]

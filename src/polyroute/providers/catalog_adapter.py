@@ -120,11 +120,12 @@ class CatalogAdapter:
         self._profiles: dict[str, ModelProfile] = {}
 
     def endpoint(self, operation: Operation, preferred: Dialect) -> Endpoint | None:
-        """The caller's own dialect where the row has it; another one of the operation only for chat, which translates."""
+        """The caller's own dialect where the row has it; another one of the operation for chat, which translates, and where
+        a media adapter makes what is asked for."""
         found = self._endpoints.get(preferred)
         if found is not None and OPERATION_OF[preferred] is operation:
             return found
-        return self._first.get(operation) if operation is Operation.CHAT else None
+        return self._first.get(operation) if operation is Operation.CHAT or self.row.media_adapter else None
 
     def request(
         self,

@@ -24,6 +24,7 @@ from polyroute.types.chat import (
     ToolResultPart,
 )
 from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.media import TASKS_OF_DIALECT, Task
 from polyroute.types.operations import OPERATION_OF, Capability, Dialect, Operation
 
 _BYTES_PER_TOKEN = 4
@@ -88,6 +89,8 @@ _GEMINI = msgspec.json.Decoder(_GeminiConfig)
 _OLLAMA = msgspec.json.Decoder(_OllamaOptions)
 _BEDROCK = msgspec.json.Decoder(_BedrockConfig)
 _INTEGER = msgspec.json.Decoder(int)
+_TASK = msgspec.json.Decoder(Task)
+_NO_NEEDS: frozenset[Capability] = frozenset()
 _STRINGS = msgspec.json.Decoder(tuple[str, ...])
 
 _Mark = tuple[Capability, bytes, "re.Pattern[bytes]"]
@@ -172,7 +175,7 @@ def requirements_of_fields(
     `RoutePlanner.contested` and `.sized` tell.
     """
     if OPERATION_OF[dialect] is not Operation.CHAT:
-        return Requirements(frozenset(), len(body) // _BYTES_PER_TOKEN)
+        return Requirements(_tasks(dialect, fields), len(body) // _BYTES_PER_TOKEN)
     found: set[Capability] = {Capability.STREAMING} if stream else set()
     output: int | None = None
     if _given(fields.get("tools")) or _given(fields.get("functions")) or _given(fields.get("toolConfig")):
@@ -193,6 +196,16 @@ def requirements_of_fields(
     media = (sized or not contested.isdisjoint(_MEDIA)) and _search_media(dialect, fields, body, found)
     tokens = _tokens_beside_media(body) if media else len(body) // _BYTES_PER_TOKEN
     return Requirements(frozenset(found), tokens, output if output is not None and output > 0 else None)
+
+
+def _tasks(dialect: Dialect, fields: Fields) -> frozenset[Capability]:
+    """What a media request asks to be made, where that is certain: an image edit needs either of two tasks, and says which
+    only in a form that is not read here."""
+    tasks = TASKS_OF_DIALECT.get(dialect, ())
+    if len(tasks) == 1:
+        return frozenset(Capability(task.value) for task in tasks)
+    named = _decode(_TASK, fields.get("task"))
+    return _NO_NEEDS if named is None else frozenset({Capability(named.value)})
 
 
 def requirements_of_request(request: ChatRequest) -> Requirements:

@@ -16,6 +16,7 @@ from polyroute.settings.choosing import (
     Rate,
 )
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
+from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
 from polyroute.settings.sections import Number, Seconds, Section, Size, Whole, refuse_bool
 
 
@@ -68,12 +69,21 @@ class StorageSettings(Section):
     state: Path | None = None
     """Folder through which workers tell each other what they know, and which outlives a restart; beside the database unless
     said otherwise."""
-    artifacts: Path = Path("./artifacts")
-    """Folder for produced files."""
+    artifacts: str = "./artifacts"
+    """Where produced and uploaded files are: a folder, or `s3://BUCKET/PREFIX` (see `storage.s3`)."""
+    s3: S3Settings = S3Settings()
     journal: Annotated[JournalSettings, BeforeValidator(_as_journal)] = JournalSettings()
     """Where requests wait for the database. A path alone is the folder."""
     responses_days: Whole = Field(default=30, ge=0, le=3650)
     """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
+
+    @field_validator("artifacts")
+    @classmethod
+    def _folder_or_bucket(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not value or (separator and (scheme != "s3" or not rest.strip("/"))):
+            raise ValueError("a folder, or s3://BUCKET/PREFIX")
+        return value
 
     @field_validator("database")
     @classmethod
@@ -334,4 +344,6 @@ class Values(Section):
     """Routes by name."""
     currencies: dict[str, CurrencySettings] = {}
     """Currencies by their codes (`VND`), besides USD."""
+    artifacts: ArtifactSettings = ArtifactSettings()
+    fetch: FetchSettings = FetchSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -29,6 +29,7 @@ class ErrorKind(StrEnum):
     BAD_RESPONSE = "bad_response"
     TRUNCATED = "truncated"
     TIMEOUT = "timeout"
+    UNKNOWN_OUTCOME = "unknown_outcome"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 
@@ -70,6 +71,7 @@ ERROR_TABLE: dict[ErrorKind, ErrorRule] = {
     ErrorKind.BAD_RESPONSE: ErrorRule(502, "next_target", True, True, "provider"),
     ErrorKind.TRUNCATED: ErrorRule(502, "next_target", True, True, "provider"),
     ErrorKind.TIMEOUT: ErrorRule(504, "next_target", False, True, "provider"),
+    ErrorKind.UNKNOWN_OUTCOME: ErrorRule(502, "never", False, True, "provider"),
     ErrorKind.CANCELLED: ErrorRule(499, "never", False, False, "caller"),
     ErrorKind.INTERNAL: ErrorRule(500, "never", False, False, "us"),
 }
@@ -77,7 +79,8 @@ ERROR_TABLE: dict[ErrorKind, ErrorRule] = {
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why one attempt failed, in our words. `detail` is the provider's raw text, redacted: for the record, never for the
-    caller. `message` is shown to callers. `retry_after` is in seconds."""
+    caller. `message` is shown to callers. `retry_after` is in seconds. `unsent`: the request certainly did not reach the
+    provider."""
 
     kind: ErrorKind
     message: str
@@ -86,6 +89,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
     retry_after: float | None = None
     detail: str | None = None
+    unsent: bool = False
 
 
 class AttemptFailed(Exception):

@@ -42,7 +42,9 @@ CATEGORY_OF: dict[Operation, Category] = {
 
 
 class Dialect(StrEnum):
-    """A wire format. The chat dialects translate into each other; the others are relayed as they are."""
+    """A wire format. The chat dialects translate into each other; the others are relayed as they are, or made by a
+    provider's media adapter. `media_*` is our own vocabulary of media work (`types.media.MediaRequest`), by operation: what
+    the jobs API speaks, and what a provider serves through its media adapter."""
 
     OPENAI_CHAT = "openai_chat"
     OPENAI_RESPONSES = "openai_responses"
@@ -60,6 +62,12 @@ class Dialect(StrEnum):
     OPENAI_SPEECH = "openai_speech"
     OPENAI_TRANSCRIPTIONS = "openai_transcriptions"
     OPENAI_TRANSLATIONS = "openai_translations"
+    MEDIA_IMAGE = "media_image"
+    MEDIA_VIDEO = "media_video"
+    MEDIA_SPEECH = "media_speech"
+    MEDIA_TRANSCRIPTION = "media_transcription"
+    MEDIA_MUSIC = "media_music"
+    MEDIA_COMPOSE = "media_compose"
 
 
 OPERATION_OF: dict[Dialect, Operation] = {
@@ -79,11 +87,22 @@ OPERATION_OF: dict[Dialect, Operation] = {
     Dialect.OPENAI_SPEECH: Operation.SPEECH,
     Dialect.OPENAI_TRANSCRIPTIONS: Operation.TRANSCRIPTION,
     Dialect.OPENAI_TRANSLATIONS: Operation.TRANSCRIPTION,
+    Dialect.MEDIA_IMAGE: Operation.IMAGE,
+    Dialect.MEDIA_VIDEO: Operation.VIDEO,
+    Dialect.MEDIA_SPEECH: Operation.SPEECH,
+    Dialect.MEDIA_TRANSCRIPTION: Operation.TRANSCRIPTION,
+    Dialect.MEDIA_MUSIC: Operation.MUSIC,
+    Dialect.MEDIA_COMPOSE: Operation.COMPOSE,
 }
+
+MEDIA_DIALECT_OF: dict[Operation, Dialect] = {
+    OPERATION_OF[dialect]: dialect for dialect in Dialect if dialect.value.startswith("media_")
+}
+"""Our own vocabulary for an operation, where there is one."""
 
 
 class Capability(StrEnum):
-    """A yes/no within an operation."""
+    """A yes/no within an operation. Those of media are named as the tasks of `types.media.Task`."""
 
     STREAMING = "streaming"
     TOOLS = "tools"
@@ -96,7 +115,23 @@ class Capability(StrEnum):
     REASONING = "reasoning"
     LOGPROBS = "logprobs"
     CHOICES = "choices"
-    VOICE_CLONE = "voice_clone"
+    TEXT_TO_IMAGE = "text_to_image"
+    IMAGE_TO_IMAGE = "image_to_image"
+    EDIT_IMAGE = "edit_image"
+    UPSCALE_IMAGE = "upscale_image"
+    REMOVE_BACKGROUND = "remove_background"
+    TEXT_TO_VIDEO = "text_to_video"
+    IMAGE_TO_VIDEO = "image_to_video"
+    VIDEO_TO_VIDEO = "video_to_video"
+    ANIMATE = "animate"
+    UPSCALE_VIDEO = "upscale_video"
+    SPEECH = "speech"
+    CLONE_VOICE = "clone_voice"
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+    MUSIC = "music"
+    SOUND_EFFECT = "sound_effect"
+    COMPOSE = "compose"
 
 
 class ProviderKind(StrEnum):

@@ -1,0 +1,34 @@
+"""Media adapters by the name that a provider's row gives as `media_adapter`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+
+from polyroute.catalog.model import Provider
+from polyroute.ports import MediaAdapter
+
+_CLASSES: dict[str, str] = {
+    "replicate": "replicate:ReplicateMedia",
+}
+"""`module:Class` under this package; the class is called with the provider's catalog entry."""
+
+
+@cache
+def _adapter_class(name: str) -> Callable[[Provider], MediaAdapter]:
+    module, _, attribute = _CLASSES[name].partition(":")
+    found: Callable[[Provider], MediaAdapter] = getattr(import_module(f"polyroute.providers.media.{module}"), attribute)
+    return found
+
+
+def build_media_adapter(provider: Provider) -> MediaAdapter | None:
+    """The media adapter of a row, None when it has none. Raises ValueError for a name that none has."""
+    name = provider.media_adapter
+    if name is None:
+        return None
+    if name not in _CLASSES:
+        raise ValueError(
+            f"provider {provider.name}: no media adapter is named {name!r} (there are: {', '.join(_CLASSES)})"
+        )
+    return _adapter_class(name)(provider)
