@@ -182,7 +182,10 @@ def open_database(url: str) -> Database:
         if revision != SCHEMA_HEAD:
             from polyroute.storage.migrate import migrate  # noqa: PLC0415 - Alembic costs 0.6 s; a start at head needs none
 
-            migrate(database)
+            try:
+                migrate(database)
+            finally:
+                database.close()  # the engine's connections; another use makes new ones
         _verify(database)
     except StorageError:
         raise
