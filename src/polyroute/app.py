@@ -136,6 +136,7 @@ class App:
                 )
             ),
             ready=self._problems,
+            media=self.media.floor(),
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._ledger.on_full = self._close_for

@@ -10,15 +10,22 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from polyroute.ports import Fetcher
+from polyroute.engine.media.inputs import Storage
+from polyroute.engine.media.lane import MediaFloor
+from polyroute.ports import Fetcher, FetchOrder, Headers, MediaSocket
 from polyroute.settings import Settings
 from polyroute.storage.artifacts import ArtifactKeeper, FileKeeper
 from polyroute.storage.blobs import BlobStore, LocalBlobs
 from polyroute.storage.database import Database, StorageError
 from polyroute.storage.media_index import MediaIndex
 from polyroute.storage.url_signatures import UrlSigner
+from polyroute.types.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from polyroute.transport.websocket import WebSocketTransport
 
 log = logging.getLogger("polyroute.artifacts")
 
@@ -47,6 +54,7 @@ class Media:
         )
         self.files = FileKeeper(index, self.artifacts)
         self._fetching = settings.fetch
+        self._server = settings.server
 
     @cached_property
     def fetcher(self) -> Fetcher:
@@ -61,6 +69,32 @@ class Media:
         )  # fmt: skip
         return SafeFetcher(self.artifacts, policy)
 
+    async def fetch(self, order: FetchOrder) -> Artifact:
+        """See `ports.Fetcher.fetch`."""
+        return await self.fetcher.fetch(order)
+
+    async def open_socket(self, url: str, headers: Headers, connect: float, deadline: float) -> MediaSocket:
+        """See `ports.SocketOpener`."""
+        return await self._sockets.open(url, headers, connect, deadline)
+
+    @cached_property
+    def _sockets(self) -> WebSocketTransport:
+        from polyroute.transport.websocket import WebSocketTransport  # noqa: PLC0415
+
+        return WebSocketTransport()
+
+    def floor(self) -> MediaFloor:
+        """What the gateway needs for media work."""
+        server = self._server
+        storage = Storage(
+            artifacts=self.artifacts,
+            files=self.files,
+            fetcher=self,
+            address=(server.public_url or f"http://{server.host}:{server.port}").rstrip("/"),
+            public_url=None if server.public_url is None else server.public_url.rstrip("/"),
+        )
+        return MediaFloor(storage=storage, sockets=self.open_socket)
+
     def start(self) -> None:
         """Prune from time to time, in the running loop."""
         self._pruning = asyncio.create_task(self._prune())
@@ -69,6 +103,8 @@ class Media:
         """Close everything."""
         if self._pruning is not None:
             self._pruning.cancel()
+        if "_sockets" in self.__dict__:
+            await self._sockets.aclose()
         await self.artifacts.aclose()
 
     async def _prune(self) -> None:

@@ -17,7 +17,7 @@ from polyroute.api.workers import Workers
 from polyroute.app import App, build_app, make_catalog
 from polyroute.catalog.model import Catalog
 from polyroute.settings import Settings
-from polyroute.storage.writer_process import WriterProcess
+from polyroute.storage.writer_keeper import WriterProcess
 from polyroute.telemetry import configure_logging
 from polyroute.types.operations import Operation
 
@@ -57,6 +57,8 @@ def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int
 
 def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | None, *, announce: bool) -> int:
     """Serve from this process; the worker that announces also keeps the ledger's writer running."""
+    found = settings.server.model_copy(update={"port": listener.getsockname()[1]})  # links to results name it
+    settings = settings.model_copy(update={"server": found})
     app = build_app(settings, sandbox_url=sandbox_url, writes_ledger=False)
     writer = WriterProcess(settings.storage.database, app.journal) if announce else None
     return uvloop.run(_serve(app, listener, writer, announce=announce))

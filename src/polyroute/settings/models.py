@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,16 @@ class ServerSettings(Section):
     """Worker processes."""
     max_body_mb: Whole = Field(default=64, ge=1, le=4096)
     """Largest request body in megabytes; a larger one is answered with 413."""
+    public_url: str | None = None
+    """Our address as providers and callers elsewhere reach it (`https://ai.example.com`). It is what links to results begin
+    with, where providers fetch a caller's uploads, and where they may report to."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", value):
+            raise ValueError("must be an address such as https://ai.example.com")
+        return value
 
     @property
     def is_loopback(self) -> bool:
