@@ -144,7 +144,10 @@ class App:
         self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
-        sync_models(self._database, model_rows(catalog))
+        try:
+            sync_models(self._database, model_rows(catalog))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; a reload must not fail for it
+            log.warning("the labels of the routes could not be written (%s); their first use writes them", error)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
 

@@ -174,6 +174,18 @@ def test_the_writer_is_killed(gateway: GatewayProcess, tmp_path: Path, url: str)
     assert gateway.log.count("writer ended with status -9") == KILLS
 
 
+def test_the_writer_ends_with_the_process_that_started_it_and_writes_up_what_is_left(
+    sandbox: SimulatedProviders, tmp_path: Path, url: str
+) -> None:
+    with GatewayProcess(tmp_path, configuration(sandbox, url)) as gateway, Load(gateway.url) as load:
+        load.go_on(20)
+        writer = writer_of(tmp_path)
+        gateway.signal(signal.SIGKILL)  # this one alone; nobody starts it again
+        eventually(lambda: not Path(f"/proc/{writer}/exe").exists())
+    check(url, load, more=len(ASKS))
+    assert list((tmp_path / "polyroute.journal").glob("*.journal")) == []
+
+
 def test_postgresql_is_killed(sandbox: SimulatedProviders, tmp_path: Path, postgres: PostgresServer) -> None:
     url = postgres.create()
     with GatewayProcess(tmp_path, configuration(sandbox, url), ["--workers", "2"]) as gateway:
@@ -221,6 +233,10 @@ def test_calls_go_on_while_the_database_is_away_and_are_written_up_when_it_is_ba
             assert told["database"] is False
             assert told["rows"] >= 100
             assert "connection" in told["error"]
+            body = {"model": "text", "input": "Hello"}
+            kept = httpx.post(f"{gateway.url}/v1/responses", json=body, timeout=20, trust_env=False)
+            assert kept.status_code == 200  # though nobody can go on from it
+            load.whole.append(kept.headers["x-polyroute-request-id"])
             postgres.start()
             eventually(lambda: metrics(gateway.url)["polyroute_ledger_database_up"] == 1)
         eventually(lambda: metrics(gateway.url)["polyroute_ledger_backlog_rows"] == 0)

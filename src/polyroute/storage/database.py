@@ -108,6 +108,17 @@ class Driver:
             raise
         self._connection.execute("COMMIT")
 
+    @property
+    def works(self) -> bool:
+        """Whether the server is still at the other end; asks it where there is one."""
+        if self.kind == "sqlite":
+            return True
+        try:
+            self._connection.execute("SELECT 1")
+        except Exception:  # noqa: BLE001 - whatever a driver raises, it does not work
+            return False
+        return True
+
     def close(self) -> None:
         """Give the connection back to the operating system."""
         self._connection.close()
