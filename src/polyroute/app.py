@@ -40,7 +40,7 @@ from polyroute.settings import ConfigurationError, Settings, load_settings, watc
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
-from polyroute.storage.ledger import JournaledLedger, JournalTerms, journal_folder
+from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.models import model_rows, sync_models
 from polyroute.storage.responses import ResponseKeeper
 from polyroute.transport.http1 import Http1Transport
@@ -109,9 +109,8 @@ class App:
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
         journal = settings.storage.journal
-        self.journal = journal.folder or journal_folder(self._database)
         self._ledger = JournaledLedger(
-            self._database, self.journal, writes=writes_ledger,
+            self._database, journal.folder, writes=writes_ledger,
             terms=JournalTerms(limit=journal.limit, when_full=journal.when_full),
         )  # fmt: skip
         self._recorder = HealthRecorder(self._ledger)
@@ -157,6 +156,11 @@ class App:
 
     def _problems(self) -> list[str]:
         return [] if self.gateway.closed is None else [self.gateway.closed]
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the ledger's journals."""
+        return self._ledger.folder
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""

@@ -84,6 +84,11 @@ class Journal:
             self.appended += 1
 
     @property
+    def writer(self) -> str:
+        """What the names of its files begin with."""
+        return self._writer
+
+    @property
     def unwritten(self) -> int:
         """Bytes that this process appended and that the database does not have yet; finished files count whole."""
         with self._lock:

@@ -82,6 +82,16 @@ class JournaledLedger:
         self._thread.start()
 
     @property
+    def writer(self) -> str:
+        """This process's name in the names of its journal's files."""
+        return self._journal.writer
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal lies."""
+        return self._folder
+
+    @property
     def given_up(self) -> int:
         """Records lost because both the disk and the database refused them."""
         return self._given_up

@@ -70,6 +70,8 @@ class _File:
     def take(self, limit: int) -> list[RequestRecord]:
         """The next records that are whole; none when there are none yet."""
         while True:
+            if not os.pread(self.descriptor, HEADER.size, self.read).strip(b"\0"):
+                return []
             data = os.pread(self.descriptor, _READ_BYTES, self.read)
             records, taken = read_frames(data, limit)
             if not records and len(data) == _READ_BYTES and data.startswith(MARKER):
@@ -79,7 +81,7 @@ class _File:
             if records:
                 self.read += taken
                 return records
-            if not data[: HEADER.size].strip(b"\0") or not self._skip_damage():
+            if not self._skip_damage():
                 return []
 
     def _skip_damage(self) -> bool:
