@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from polyroute.storage.database import Database, known_database
+from polyroute.storage.journal import SUFFIX
 from polyroute.storage.ledger_writer import WINDOW_SECONDS, LedgerWriter
 from polyroute.telemetry import configure_logging
 
@@ -25,6 +26,7 @@ _NICE = 10
 _CALM_SECONDS = 1.0
 """A writer that does not come to the end of the journal within so long does not keep up."""
 _END_SECONDS = 8.0
+_LINGER_SECONDS = 0.5
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -49,6 +51,11 @@ def write_until_told(database: Database, folder: Path, end: threading.Event) -> 
         deadline = time.monotonic() + _END_SECONDS
         while not writer.run_pass(hurry=True) and time.monotonic() < deadline:
             pass
+        # The system closes a killed parent's files one by one: our input may end before its journal is let go.
+        last = time.monotonic() + _LINGER_SECONDS
+        while any(folder.glob(f"*{SUFFIX}")) and time.monotonic() < last:
+            time.sleep(0.01)
+            writer.run_pass(hurry=writer.works)
     writer.close()
 
 
