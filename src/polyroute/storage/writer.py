@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polyroute.storage.database import Database, Driver
 from polyroute.storage.frames import begin_file, encode_frame
+from polyroute.storage.rollups import RollupWriter
 from polyroute.storage.rows import (
     ATTEMPT_COLUMNS,
     DECISION_COLUMNS,
@@ -49,6 +50,7 @@ class RowWriter:
         self._models = inserts(self._driver, "ai_models", MODEL_COLUMNS)
         self._decisions = inserts(self._driver, "decisions", DECISION_COLUMNS)
         self._upsert = self._driver.sql(UPSERT)
+        self._rollups = RollupWriter(self._driver)
         self._known_models: set[str] = set()
 
     def write(self, records: Sequence[RequestRecord]) -> int:
@@ -92,6 +94,7 @@ class RowWriter:
         new_models: set[str] = set()
         added = 0
         totals = Totals()
+        self._rollups.begin()
         with self._driver.transaction():
             for start in range(0, len(records), step):
                 chunk = records[start : start + step]
@@ -105,10 +108,13 @@ class RowWriter:
                 if decisions := decision_rows(chunk):
                     self._decisions.run(list(zip(*decisions, strict=True)))
                 totals.add(chunk)
+                self._rollups.add(chunk)
                 new_models |= self._add_models(chunk)
             for row in totals.rows():
                 self._driver.execute(self._upsert, row)
+            self._rollups.write()
         self._known_models |= new_models
+        self._rollups.committed()
         return added
 
     def _known(self, identifiers: Sequence[str]) -> list[str]:
