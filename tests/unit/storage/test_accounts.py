@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
 from polyroute.accounting.comparing import Consumption
 from polyroute.storage.accounts import consumption
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.replays import past_requests
 from polyroute.storage.writer import RowWriter
 from polyroute.types.records import RequestRecord
@@ -20,14 +17,6 @@ from support.ledger_records import attempt, settled
 BEGAN = 1_790_000_000.0
 START = datetime.fromtimestamp(BEGAN, UTC)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty ledger."""
-    opened = open_database(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield opened
-    opened.close()
 
 
 def write(database: Database, folder: Path, records: list[RequestRecord]) -> None:
