@@ -29,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 def open_desk(config: Path | None) -> Iterator[BudgetDesk]:
     """Budgets and people in the database; what it refuses is said without a traceback."""
     from polyroute.app import make_catalog, read_configuration  # noqa: PLC0415 - `--help` must not load everything
-    from polyroute.storage.accounts import Accounts  # noqa: PLC0415
+    from polyroute.storage.budget_desk import Accounts  # noqa: PLC0415
     from polyroute.storage.budgets import sync_budgets  # noqa: PLC0415
     from polyroute.storage.database import open_database  # noqa: PLC0415
     from polyroute.types.errors import PolyrouteError  # noqa: PLC0415

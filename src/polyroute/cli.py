@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyroute import money_cli
 from polyroute.artifacts_cli import artifacts_app
 from polyroute.budgeting import budgets_app, notifications_app, teams_app, users_app
 from polyroute.types.version import __version__
@@ -402,3 +403,6 @@ def export(
     except (ValueError, ExportError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+
+
+money_cli.register(app)

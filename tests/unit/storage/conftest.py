@@ -1,4 +1,4 @@
-"""Both databases, for tests that hold on either."""
+"""Tests of what lasts run on both databases: whoever asks for `database` or `database_url` runs twice."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ from pathlib import Path
 import pytest
 
 from polyroute.storage.database import Database, open_database
+from support.postgres_server import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A new database at head: one file, or one of a real server."""
-    file = request.param == "sqlite"
-    database = open_database(
-        f"sqlite:///{tmp_path}/polyroute.db" if file else request.getfixturevalue("postgres").create()
-    )
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database: a file that is not there yet, or a database whose schema is at head."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An empty ledger."""
+    database = open_database(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def either(database: Database) -> Database:
+    """The same, by the name that tests of budgets know it."""
+    return database

@@ -1,113 +1,81 @@
-"""Budgets, users and teams as operators manage them, on both databases: what makes no sense is refused with the fix."""
+"""What reconciliation and back-tests read of the ledger."""
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
 
-import pytest
-
-from polyroute.catalog.model import Catalog, Currency, Defaults
-from polyroute.storage.accounts import Accounts
-from polyroute.storage.budgets import read_book, sync_budgets
+from polyroute.accounting.comparing import Consumption
+from polyroute.storage.accounts import consumption
 from polyroute.storage.database import Database
-from polyroute.types.budgets import UNIT
-from polyroute.types.errors import ErrorKind, PolyrouteError
-from support.budget_samples import budget, declare
+from polyroute.storage.replays import past_requests
+from polyroute.storage.writer import RowWriter
+from polyroute.types.records import RequestRecord
+from support.ledger_records import attempt, settled
 
-CATALOG = Catalog(
-    providers={}, routes={}, skipped=(), defaults=Defaults(), currencies={"VND": Currency(26_000, date(2026, 11, 20))}
-)
-
-
-def desk(database: Database) -> Accounts:
-    return Accounts(database, lambda: CATALOG)
+BEGAN = 1_790_000_000.0
+START = datetime.fromtimestamp(BEGAN, UTC)
+DAY = timedelta(days=1)
 
 
-def revision(database: Database) -> int:
-    driver = database.connect()
+def write(database: Database, folder: Path, records: list[RequestRecord]) -> None:
+    writer = RowWriter(database, folder)
     try:
-        book = read_book(driver, None)
-        assert book is not None
-        return book.revision
+        assert writer.write(records) == len(records)
     finally:
-        driver.close()
+        writer.close()
 
 
-def test_a_budget_is_made_changed_and_removed_and_workers_hear_of_it(either: Database) -> None:
-    accounts, before = desk(either), revision(either)
-    made = accounts.put_budget({"id": "vn", "amount": "52000 VND", "window": "week", "time_zone": "Asia/Ho_Chi_Minh"})
-    assert (made.amount, made.currency, made.limit) == (Decimal(52000), "VND", 2 * UNIT)
-    assert revision(either) > before
-    accounts.put_budget({"id": "vn", "amount": "3 USD", "window": "week"})
-    [report] = accounts.list_budgets()
-    assert (report.budget.limit, report.remaining, report.spent, report.held) == (3 * UNIT, "3", "0", "0")
-    accounts.remove_budget("vn")
-    assert accounts.list_budgets() == []
+def test_everything_that_a_provider_may_charge_is_consumption(database: Database, tmp_path: Path) -> None:
+    tries = [
+        attempt(1, "openrouter", outcome="failed", error_kind="unavailable", started_at=BEGAN),
+        attempt(2, "openrouter", outcome="cancelled", input_tokens=9, output_tokens=1, started_at=BEGAN),
+        attempt(3, "openrouter", input_tokens=9, output_tokens=4, upstream_request_id="gen-1", started_at=BEGAN + 1),
+        attempt(4, "openai", input_tokens=9, started_at=BEGAN + 1),
+    ]
+    write(database, tmp_path, [settled(attempts=tries, cost_usd=Decimal("0.25"))])
+    write(database, tmp_path, [settled("req_2", simulated=True, attempts=[attempt(1, "openrouter", started_at=BEGAN)])])
+    found = list(consumption(database, "openrouter", START - DAY, START + DAY))
+    day = START.date().isoformat()
+    assert found == [
+        Consumption(day=day, model="gpt-4o-mini", id=None, input_tokens=9, output_tokens=1, cost_usd=None),
+        Consumption(
+            day=day, model="gpt-4o-mini", id="gen-1", input_tokens=9, output_tokens=4, cost_usd=Decimal("0.25")
+        ),
+    ]
+    assert not list(consumption(database, "openrouter", START + DAY, START + 2 * DAY))
+    assert len(list(consumption(database, "openrouter", START - DAY, START + DAY, simulated=True))) == 1
 
 
-@pytest.mark.parametrize(
-    ("values", "param", "words"),
-    [
-        ({"amount": "-1 USD"}, "amount", "cannot be below zero"),
-        ({"amount": "1 VDN"}, "amount", "did you mean VND?"),
-        ({"amount": 5}, "amount", "Expected `str`"),
-        ({"amount": "1 USD", "scope": "galaxy"}, "scope", "installation, team, user, key, route"),
-        ({"amount": "1 USD", "scope": "team"}, "subject", "is required"),
-        ({"amount": "1 USD", "scope": "team", "subject": "nobody"}, "subject", "polyroute teams create nobody"),
-        ({"amount": "1 USD", "scope": "key", "subject": "k"}, "subject", "polyroute keys create --name k"),
-        ({"amount": "1 USD", "window": "year"}, "window", "day, week, month, total"),
-        ({"amount": "1 USD", "time_zone": "Asia/Saigonn"}, "time_zone", "did you mean Asia/Saigon?"),
-        ({"amount": "1 USD", "soft_action": "downgrade", "soft_limit": 0.5}, "downgrade_to", "is required"),
-        ({"amount": "1 USD", "soft_limit": 80.0}, "soft_limit", "0.8 for 80 %"),
-        ({"amount": "1 USD", "alerts": (0.0,)}, "alerts", "above 0"),
-        ({"amount": "1000000000 USD"}, "amount", "at most 900,000,000"),
-        ({"amount": "1 USD", "colour": "red"}, "colour", "unknown field 'colour'"),
-        ({"amount": "1 USD", "id": "no spaces"}, "id", "letters, digits"),
-        ({"amount": "7 USD", "window": "day"}, "window", "overlaps with the budget 'all'"),
-        ({"amount": "7 USD", "id": "all"}, "id", "the configuration owns the budget 'all'"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_with_the_fix(
-    either: Database, values: dict[str, Any], param: str, words: str
-) -> None:
-    declare(either, budget())
-    with pytest.raises(PolyrouteError, match=r".") as caught:
-        desk(either).put_budget({"id": "new"} | values)
-    assert caught.value.kind is ErrorKind.INVALID_REQUEST
-    assert caught.value.param == param
-    assert words in caught.value.message
-    assert [report.budget.id for report in desk(either).list_budgets()] == ["all"]
+def test_requests_are_read_once_each_in_the_order_of_their_time(database: Database, tmp_path: Path) -> None:
+    records = [
+        # Many at the same moment, more than are read at once.
+        settled(f"req_{number:04}", created_at=BEGAN + number // 400, route="a" if number % 2 else "b", decision="[1]")
+        for number in range(1201)
+    ]
+    write(database, tmp_path, records)
+    found = list(past_requests(database, START, START + DAY))
+    assert [request.id for request in found] == [record.id for record in records]
+    assert found[0].attempts[0].target == "aimlapi/gpt-4o-mini"
+    assert found[0].decision == b"[1]"
+    assert len(list(past_requests(database, START, START + DAY, route="a"))) == 600
+    assert len(list(past_requests(database, START + timedelta(seconds=3), START + DAY))) == 1
 
 
-def test_the_configuration_comes_first_and_rates_move_limits(either: Database) -> None:
-    accounts = desk(either)
-    accounts.put_budget({"id": "daily", "amount": "5 USD", "window": "day"})
-    accounts.put_budget({"id": "weekly", "amount": "26000 VND", "window": "week"})
-    assert sync_budgets(either, [budget()], {"VND": Currency(13_000, date(2026, 11, 21))}) == ["daily"]
-    limits = {report.budget.id: report.budget.limit for report in accounts.list_budgets()}
-    assert limits == {"all": UNIT, "weekly": 2 * UNIT}
-    now = revision(either)
-    sync_budgets(either, [budget()], {"VND": Currency(13_000, date(2026, 11, 21))})
-    assert revision(either) == now, "nothing changed"
-    sync_budgets(either, [], {})
-    assert [report.budget.id for report in accounts.list_budgets()] == ["weekly"]
-    with pytest.raises(PolyrouteError, match="there is no budget 'all'"):
-        accounts.remove_budget("all")
-
-
-def test_users_belong_to_teams_that_are_there(either: Database) -> None:
-    accounts = desk(either)
-    with pytest.raises(PolyrouteError, match="polyroute teams create research"):
-        accounts.put_user("alice", "research")
-    accounts.put_team("research")
-    assert accounts.put_user("alice", "research").team == "research"
-    with pytest.raises(PolyrouteError, match="has users \\(alice\\)"):
-        accounts.remove_team("research")
-    assert accounts.put_user("alice", None).team is None
-    accounts.remove_team("research")
-    accounts.remove_user("alice")
-    assert (accounts.list_users(), accounts.list_teams()) == ([], [])
-    with pytest.raises(PolyrouteError, match="there is no user 'alice'"):
-        accounts.remove_user("alice")
+def test_usage_comes_back_as_it_was_counted(database: Database, tmp_path: Path) -> None:
+    record = settled(
+        images=2, image_size="2K", image_quality="high", video_seconds=2.5, video_size="720p", web_searches=1,
+        image_output_tokens=1056, service_tier="flex", provider_requests=3, reported_credits=Decimal("1.5"),
+        priced_cost_usd=Decimal("0.02"), created_at=BEGAN,
+    )  # fmt: skip
+    write(database, tmp_path, [record])
+    [request] = past_requests(database, START, START + DAY)
+    usage = request.usage
+    assert (usage.images, usage.image_size, usage.image_quality, usage.image_output) == (2, "2K", "high", 1056)
+    assert (usage.video_seconds, usage.video_size, usage.web_searches) == (2.5, "720p", 1)
+    assert (usage.tier, usage.requests, usage.input, usage.output) == ("flex", 3, 12, 30)
+    driver = database.connect()
+    row = driver.execute("SELECT reported_credits, priced_cost_usd FROM requests").fetchone()
+    driver.close()
+    assert [Decimal(str(amount)) for amount in row] == [Decimal("1.5"), Decimal("0.02")]
