@@ -105,7 +105,7 @@ class Budgets:
         if book is not None:
             self._adopt(book)
         slices = [*self._slices.values(), *self._closing]
-        if not slices:
+        if not slices and not self._by_scope:
             return
         now = self._monotonic()
         states = await self._ask(self._bank.renew, [one.key for one in slices])
