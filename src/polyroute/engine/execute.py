@@ -19,6 +19,7 @@ from polyroute.engine.delivered import Delivered
 from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.hedging import Hedging
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
@@ -49,7 +50,7 @@ class Execution:
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane,
+        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane, hold: Hold | None = None,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -62,6 +63,8 @@ class Execution:
         self._deadline = deadline
         self._breakers = breakers
         self._drills = drills
+        self._hold = hold
+        self._more = 0
         self._opener = opener
         self._retries = retries
         self._render_error = render_error
@@ -122,6 +125,12 @@ class Execution:
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
+        if self._hold is not None:
+            refusal = await self._hold.cover(provider, target, self._settlement.spent_usd, self._more)
+            if refusal is not None:
+                self._settlement.passed_over(target, refusal.message)
+                self._refusal = refusal
+                return NextTarget() if targets_left else Stop(refusal.message)
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
         access = provider.access
         provider.retries.deposit()
@@ -329,6 +338,7 @@ class Execution:
 
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
+        self._more = 4 * attempt.reader.seen.characters  # the next prompt holds what was said so far
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
         followed = await rescue.run(attempt, failure, delivered, self.try_target)
         if followed is not None:
