@@ -11,8 +11,10 @@ from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "aihubmix": "aihubmix:AiHubMixMedia",
     "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
+    "openrouter": "openrouter:OpenRouterMedia",
     "runware": "runware.adapter:RunwareMedia",
     "replicate": "replicate:ReplicateMedia",
 }
