@@ -15,6 +15,7 @@ _CLASSES: dict[str, str] = {
     "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
     "openrouter": "openrouter:OpenRouterMedia",
+    "runpod": "runpod:RunpodMedia",
     "runware": "runware.adapter:RunwareMedia",
     "replicate": "replicate:ReplicateMedia",
 }
