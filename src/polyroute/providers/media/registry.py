@@ -10,7 +10,7 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
-    "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "elevenlabs": "elevenlabs.adapter:ElevenLabsMedia",
     "aihubmix": "aihubmix:AiHubMixMedia",
     "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
