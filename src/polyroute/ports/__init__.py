@@ -30,7 +30,7 @@ from polyroute.ports.media import (
     Streamed,
     VoiceLister,
 )
-from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
+from polyroute.ports.network import Body, Exchange, Headers, SharedHead, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.ports.records import (
     DecisionReader,
     KeptResponse,
@@ -86,6 +86,7 @@ __all__ = [
     "Queued",
     "Reply",
     "ResponseStore",
+    "SharedHead",
     "StoredAttempt",
     "StoredDecision",
     "Streamed",
