@@ -125,10 +125,11 @@ class Callers:
 
     async def run(self, times: int) -> None:
         """So many requests."""
-        self._over = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
         self._left, self._open = times - CALLERS, CALLERS
         for protocol in self._protocols:
-            protocol.data_received(self._asked)
+            loop.call_soon(protocol.data_received, self._asked)
         await self._over
 
 

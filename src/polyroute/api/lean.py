@@ -143,17 +143,15 @@ class LeanExchange:
         if status != 200 and _CLOSE in headers:
             self.keep_alive = False
             headers = [field for field in headers if field != _CLOSE]
-        default, lines = self._connection.default_headers()
-        parts = [STATUS_LINE[status], default]
+        parts: list[bytes] = []
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
-        parts += (framing, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        head = b"".join(parts)
-        lines += len(headers) + (3 if self.keep_alive else 4)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        given = b"".join(parts)
+        if given.count(b"\n") != len(headers) or given.count(b"\r") != len(headers) or b"\0" in given:
             raise ValueError("a header of the answer contains a line break or NUL")
         self._begun = True
-        return head
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        return b"%b%b%b%b%b" % (STATUS_LINE[status], self._connection.default_headers(), given, framing, end)
 
     async def _drain(self) -> None:
         """Wait until more can be written, or nobody is left to read it."""

@@ -123,14 +123,14 @@ class Connection(HttpToolsProtocol):
         if self._answering is exchange:
             self._answering = None
 
-    def default_headers(self) -> tuple[bytes, int]:
-        """The server's own headers (the date), rendered, and how many they are; uvicorn makes a new list each second."""
+    def default_headers(self) -> bytes:
+        """The server's own headers (the date), rendered; uvicorn makes a new list each second."""
         fields = self.server_state.default_headers
         known, rendered = Connection._rendered
         if known is not fields:
             rendered = b"".join([b"%b: %b\r\n" % field for field in fields])
             Connection._rendered = (fields, rendered)
-        return rendered, len(fields)
+        return rendered
 
     # ------------------------------------------------------------ the connection's life
 

@@ -52,7 +52,7 @@ class Execution:
 
     def __init__(
         self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
-        means: Means, loop: asyncio.AbstractEventLoop, now: float,
+        means: Means, loop: asyncio.AbstractEventLoop, now: float, opener: LaneOpener = open_lane,
     ) -> None:  # fmt: skip
         """Raises PolyrouteError(invalid_request) when the caller's wishes make no sense."""
         self._conversation = conversation
@@ -64,6 +64,7 @@ class Execution:
         self._settlement = settlement
         self._means = means
         self._breakers = means.breakers
+        self._opener = opener
         self._loop = loop
         self._left = deque(planned.plan.targets)
         self._refusal: PolyrouteError | None = None
@@ -125,7 +126,7 @@ class Execution:
         return outcome
 
     async def try_target(
-        self, target: Target, targets_left: int, opener: LaneOpener = open_lane
+        self, target: Target, targets_left: int, opener: LaneOpener | None = None
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
@@ -145,7 +146,7 @@ class Execution:
             tries += 1
             record = self._settlement.begin(target, access, ticket)
             try:
-                attempt = await self._attempt(provider, target, ticket, record, opener)
+                attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
                 failure = failed.failure
             except asyncio.CancelledError:
@@ -233,7 +234,7 @@ class Execution:
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
             ) from error
         timeouts = provider.row.timeouts or self._timeouts
-        send = adapter.exchange
+        send = lane.exchange
         sent_at = self._loop.time() if call.stream else 0.0
         if means.drills:
             await rehearse(means.drills, target.provider, call, adapter, timeouts, self._deadline)
@@ -247,6 +248,8 @@ class Execution:
                 provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))
+            if lane.model is not None:
+                record.model = lane.model
             content_type = _content_type(response.headers)
             reader = lane.reader(content_type)
             rest = None if call.stream else response.rest()

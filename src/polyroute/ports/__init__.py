@@ -27,6 +27,7 @@ from polyroute.ports.media import (
     ModelLister,
     Queued,
     Reply,
+    SocketOpener,
     Streamed,
     VoiceLister,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "Reply",
     "ResponseStore",
     "SharedHead",
+    "SocketOpener",
     "StoredAttempt",
     "StoredDecision",
     "Streamed",
