@@ -18,7 +18,7 @@ from polyroute.engine.delivered import Delivered
 from polyroute.engine.drills import Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer, render_stream_error
 from polyroute.engine.hedging import Hedging
-from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
+from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
 from polyroute.engine.race import race
@@ -298,15 +298,26 @@ class Execution:
                 return b"".join(held), False
 
     def _answer(self, attempt: Attempt) -> Answer:
-        self._settlement.first_token(attempt.record)
-        headers = self._headers(attempt.target, attempt.media_type, attempt.lane)
-        if attempt.provider.row.simulated:
+        settlement, lane, simulated = self._settlement, attempt.lane, attempt.provider.row.simulated
+        headers = [
+            (b"content-type", attempt.media_type),
+            (b"x-polyroute-request-id", self._call.id.encode()),
+            *_target_headers(attempt.target),
+            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
+        ]
+        if lane.dropped:
+            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
+        if lane.notes:
+            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
+        if simulated:
             headers.append((b"x-polyroute-simulated", b"1"))
+        settlement.first_token(attempt.record)
         if attempt.whole:
-            self.served(attempt)
-            if self._settlement.cost is not None:
-                headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
-            return WholeAnswer(attempt.response.status, headers, attempt.out)
+            response = attempt.response
+            settlement.served(attempt.record, attempt.reader.seen, response.status, lane.dropped, simulated=simulated)
+            if settlement.cost is not None:
+                headers.append((b"x-polyroute-cost-usd", format_cost(settlement.cost).encode()))
+            return WholeAnswer(response.status, headers, attempt.out)
         can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
         return StreamAnswer(headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop)
@@ -349,20 +360,6 @@ class Execution:
     def render_error(self, error: PolyrouteError) -> bytes | None:
         """How a relayed stream says that it failed; None where its dialect has no words for that."""
         return render_stream_error(self._call, error)
-
-    def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
-        settlement = self._settlement
-        headers = [
-            (b"content-type", content_type),
-            (b"x-polyroute-request-id", self._call.id.encode()),
-            *_target_headers(target),
-            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
-        ]
-        if lane.dropped:
-            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
-        if lane.notes:
-            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
-        return headers
 
 
 def _content_type(headers: Headers) -> bytes:

@@ -142,7 +142,8 @@ class Settlement:
             return
         self._note_answer(attempt, seen, seen.usage, http_status, simulated=simulated)
         self._close_attempt(attempt, "served", success=True)
-        self._record.dropped_parameters = list(dropped)
+        if dropped:
+            self._record.dropped_parameters = list(dropped)
         self._settle("COMPLETED")
 
     def spent(self, attempt: AttemptRecord, seen: Observation, prompt_tokens: int, *, simulated: bool) -> Usage | None:
@@ -174,8 +175,10 @@ class Settlement:
         if total is not None:
             self._note_usage(total)
         self.cost = whole_cost
-        record.cost_usd = record.cost_origin = record.price_version = None
-        if whole_cost is not None:
+        if whole_cost is None:
+            if record.cost_usd is not None:  # of the part that had been answered before
+                record.cost_usd = record.cost_origin = record.price_version = None
+        else:
             record.cost_usd = whole_cost.usd
             record.cost_origin = "simulated" if simulated else whole_cost.origin
             record.price_version = whole_cost.price_version
