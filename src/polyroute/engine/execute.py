@@ -298,11 +298,12 @@ class Execution:
                 return b"".join(held), False
 
     def _answer(self, attempt: Attempt) -> Answer:
-        settlement, lane, simulated = self._settlement, attempt.lane, attempt.provider.row.simulated
+        settlement, target, lane = self._settlement, attempt.target, attempt.lane
+        simulated = attempt.provider.row.simulated
         headers = [
             (b"content-type", attempt.media_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
-            *_target_headers(attempt.target),
+            *_target_headers(target if lane.model is None else Target(target.provider, lane.model)),
             (b"x-polyroute-attempts", b"%d" % settlement.attempts),
         ]
         if lane.dropped:
