@@ -313,7 +313,10 @@ class Execution:
         if simulated:
             headers.append((b"x-polyroute-simulated", b"1"))
         settlement.first_token(attempt.record)
+        recorder = settlement.recorder
         if attempt.whole:
+            if recorder is not None:
+                recorder.whole(attempt.out)
             response = attempt.response
             settlement.served(attempt.record, attempt.reader.seen, response.status, lane.dropped, simulated=simulated)
             if settlement.cost is not None:
@@ -321,7 +324,9 @@ class Execution:
             return WholeAnswer(response.status, headers, attempt.out)
         can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
-        return StreamAnswer(headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop)
+        return StreamAnswer(
+            headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop, recorder=recorder
+        )
 
     # ---------------------------------------------------------------- how a stream ends
 
