@@ -41,7 +41,7 @@ from polyroute.settings import ConfigurationError, Settings, load_settings, watc
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
-from polyroute.storage.ledger import JournaledLedger
+from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.models import model_rows, sync_models
 from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
@@ -105,12 +105,19 @@ def _name(row: Provider, secret: str, number: int) -> str:
 class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True
+    ) -> None:
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
-        self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        journal = settings.storage.journal
+        self._ledger = JournaledLedger(
+            self._database, journal.folder, writes=writes_ledger,
+            terms=JournalTerms(limit=journal.limit, when_full=journal.when_full),
+        )  # fmt: skip
         self._recorder = HealthRecorder(self._ledger)
+        self._ledger.on_unmetered = self._recorder.note_unmetered
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
@@ -136,16 +143,29 @@ class App:
         )  # fmt: skip
         self.gateway.content = content_log(settings)
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
+        self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
-        sync_models(self._database, model_rows(catalog))
+        try:
+            sync_models(self._database, model_rows(catalog))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; a reload must not fail for it
+            log.warning("the labels of the routes could not be written (%s); their first use writes them", error)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
+    def _close_for(self, reason: str | None) -> None:
+        """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""
+        self.gateway.closed = reason
+
     def _problems(self) -> list[str]:
-        return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
+        return [] if self.gateway.closed is None else [self.gateway.closed]
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the ledger's journals."""
+        return self._ledger.folder
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
@@ -176,7 +196,7 @@ class App:
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
-            HealthDesk(self.gateway, self._sharing),
+            HealthDesk(self.gateway, self._sharing, self._ledger.health),
             [
                 analytics_routes(
                     LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
@@ -265,9 +285,10 @@ class App:
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
-    """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+def build_app(settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True) -> App:
+    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`.
+    Raises ConfigurationError, StorageError."""
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger)
 
 
 def price_book(database: Database) -> CatalogPrices:

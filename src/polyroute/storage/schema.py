@@ -177,15 +177,15 @@ attempts = sa.Table(
 attempt_totals = sa.Table(
     "attempt_totals",
     metadata,
-    sa.Column("day", sa.Text, primary_key=True, comment="of the start, UTC: 2026-11-20"),
+    sa.Column("day", sa.Text, primary_key=True, doc="of the start, UTC: 2026-11-20"),
     sa.Column("operation", sa.Text, primary_key=True),
     sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("outcome", sa.Text, primary_key=True),
-    sa.Column("error_kind", sa.Text, primary_key=True, comment="empty when there was none"),
+    sa.Column("error_kind", sa.Text, primary_key=True, doc="empty when there was none"),
     sa.Column("simulated", sa.Boolean, primary_key=True),
     sa.Column("attempts", sa.BigInteger, nullable=False),
-    sa.Column("priced", sa.BigInteger, nullable=False, comment="attempts whose cost is known"),
-    sa.Column("cost_usd", Money, nullable=False, comment="of the priced ones"),
+    sa.Column("priced", sa.BigInteger, nullable=False, doc="attempts whose cost is known"),
+    sa.Column("cost_usd", Money, nullable=False, doc="of the priced ones"),
     sa.Column("duration_ms", sa.Double, nullable=False),
 )
 
