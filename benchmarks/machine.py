@@ -68,6 +68,14 @@ class Process:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / _TICKS
 
+    def rest(self) -> None:
+        """Wait until the process and its children have nothing left to do."""
+        spent, calm = self.cpu(), 0
+        while calm < 3:
+            time.sleep(0.15)
+            now = self.cpu()
+            calm, spent = (calm + 1 if now - spent <= 0.01 else 0), now
+
     def memory(self, field: str = "VmRSS") -> float:
         """Resident megabytes now, or at most so far (`VmHWM`)."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
