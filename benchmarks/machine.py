@@ -52,10 +52,10 @@ class Process:
         )
         os.sched_setaffinity(self._process.pid, {core})
 
-    def wait_for(self, ready: Callable[[], bool]) -> float:
+    def wait_for(self, ready: Callable[[], bool], patience: float = _PATIENCE) -> float:
         """Until `ready`; seconds since the start. Raises RuntimeError with the process's log when it ends or hangs."""
         while not ready():
-            if self._process.poll() is not None or time.perf_counter() - self.started > _PATIENCE:
+            if self._process.poll() is not None or time.perf_counter() - self.started > patience:
                 raise RuntimeError(f"{self._process.args!r} is not ready:\n{Path(self._log.name).read_text()}")
             time.sleep(0.002)
         return time.perf_counter() - self.started

@@ -76,9 +76,9 @@ class Connection(HttpToolsProtocol):
                 self._start(exchange)
                 return
         super().data_received(data)
-        exchange = self._answering
-        if begins and exchange is not None and exchange is not before and self._strange < _STRANGE:
-            self._learn(data, exchange)
+        begun = self._answering
+        if begins and begun is not None and begun is not before and self._strange < _STRANGE:
+            self._learn(data, begun)
 
     def _learn(self, data: bytes, exchange: LeanExchange) -> None:
         """Remember the head of the request that `data` was, if that was all of it."""
