@@ -18,6 +18,7 @@ from polyroute.engine.delivered import Delivered
 from polyroute.engine.drills import Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer, render_stream_error
 from polyroute.engine.hedging import Hedging
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
@@ -53,6 +54,7 @@ class Execution:
     def __init__(
         self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
         means: Means, loop: asyncio.AbstractEventLoop, now: float, opener: LaneOpener = open_lane,
+        hold: Hold | None = None,
     ) -> None:  # fmt: skip
         """Raises PolyrouteError(invalid_request) when the caller's wishes make no sense."""
         self._conversation = conversation
@@ -64,6 +66,8 @@ class Execution:
         self._settlement = settlement
         self._means = means
         self._breakers = means.breakers
+        self._hold = hold
+        self._more = 0
         self._opener = opener
         self._loop = loop
         self._left = deque(planned.plan.targets)
@@ -130,6 +134,12 @@ class Execution:
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
+        if self._hold is not None:
+            refusal = await self._hold.cover(provider, target, self._settlement.spent_usd, self._more)
+            if refusal is not None:
+                self._settlement.passed_over(target, refusal.message)
+                self._refusal = refusal
+                return NextTarget() if targets_left else Stop(refusal.message)
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
         access = provider.access
         provider.retries.deposit()
@@ -351,6 +361,7 @@ class Execution:
 
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
+        self._more = 4 * attempt.reader.seen.characters  # the next prompt holds what was said so far
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
         followed = await rescue.run(attempt, failure, delivered, self.try_target)
         if followed is not None:

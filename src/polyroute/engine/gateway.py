@@ -9,18 +9,20 @@ import msgspec
 
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.content import ContentLog
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.media.lane import MediaFloor, media_opener
 from polyroute.engine.media.tracking import Tracker
 from polyroute.engine.media.work import MediaWork
 from polyroute.engine.planning import NoTarget, Planning
-from polyroute.engine.runtime import Runtime
+from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
-from polyroute.ports import Call, Ledger, Transport
+from polyroute.ports import Call, Headers, Ledger, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
@@ -44,6 +46,8 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.budgets: Budgets | None = None
+        """None while there are no budgets."""
         self.closed: str | None = None
         """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
@@ -57,7 +61,9 @@ class Gateway:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(self, conversation: Conversation, tracker: Tracker | None = None) -> Answer:
+    async def answer(  # noqa: PLR0915 - the one way of a request, from the door to its answer
+        self, conversation: Conversation, tracker: Tracker | None = None
+    ) -> Answer:
         """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
         that a provider does in its own time.
 
@@ -89,18 +95,22 @@ class Gateway:
                 admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
+            if self.budgets is not None or runtime.catalog.credits:
+                choice = await self._account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
-            answer = await Execution(conversation, choice, planned, runtime, settlement, self, loop, now, opener).run()
+            answer = await Execution(
+                conversation, choice, planned, runtime, settlement, self, loop, now, opener, settlement.hold
+            ).run()
             if call.options.explain:
                 answer.headers.append((b"x-polyroute-explain", summarise(planned.whole).encode()))
         except PolyrouteError as error:
             if isinstance(error, NoTarget):
                 settlement.planned(error.planned)
             error.request_id = call.id
-            if admitted is not None:
-                error.headers = tuple(admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
+            if admitted is not None or settlement.hold is not None:
+                error.headers = tuple(_what_is_left(admitted, settlement.hold, asyncio.get_running_loop().time()))
             raise
         except asyncio.CancelledError:
             settlement.broken_off(None, None, None, simulated=False)
@@ -111,9 +121,35 @@ class Gateway:
         finally:
             if work is not None:
                 await work.aclose()
-        if admitted is not None:
-            answer.headers += admitted.headers(loop.time())
+        if admitted is not None or settlement.hold is not None:
+            answer.headers += _what_is_left(admitted, settlement.hold, loop.time())
         return answer
+
+    async def _account(
+        self, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
+    ) -> Choice:
+        """Give the settlement the hold of a call that counts against budgets; what is tried: past a soft limit not always
+        its choice."""
+        call, budgets = conversation.call, self.budgets
+        label_price = runtime.catalog.credits.get(choice.name)
+        settlement.costs_credits(label_price)
+        slices = [] if budgets is None else budgets.slices_for(call, choice.name)
+        if not slices or budgets is None:
+            return choice
+        await budgets.know(slices)
+        hold = Hold(budgets, slices, conversation, runtime, label_price)
+        settlement.hold = hold
+        soft = hold.softened
+        if soft is None:
+            return choice
+        if soft.downgrade_to is None:
+            call.options = msgspec.structs.replace(call.options, policy="cheapest")
+        elif soft.downgrade_to != choice.name:
+            other = runtime.choose(soft.downgrade_to, call.operation)
+            hold.add(budgets.slices_for(call, other.name))
+            conversation.persona = other.persona
+            choice = other
+        return choice
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:
         """Write down a request of a known caller that was refused before it was a call."""
@@ -139,3 +175,9 @@ class Gateway:
         if problems:
             return 503, msgspec.json.encode({"status": "unavailable", "problems": problems})
         return 200, b'{"status":"ready"}'
+
+
+def _what_is_left(admitted: Admitted | None, hold: Hold | None, now: float) -> Headers:
+    """Headers that tell what limits and budgets have left."""
+    limits = [] if admitted is None else admitted.headers(now)
+    return limits if hold is None else [*limits, *hold.headers()]

@@ -12,6 +12,7 @@ import msgspec
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
 from polyroute.engine.content import Recorder
+from polyroute.engine.holds import Hold
 from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
@@ -22,6 +23,8 @@ from polyroute.types.plans import Target
 from polyroute.types.records import AttemptOutcome, AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
 
+_ONLY_TOKENS = frozenset({"chat", "embed", "moderate"})
+
 
 class Settlement:
     """The ledger entry of one request while it is under way.
@@ -30,8 +33,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_ended", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
-        "_settled", "_spent", "_started", "_ttft", "cost", "recorder",
+        "_call", "_credits", "_ended", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -49,6 +52,9 @@ class Settlement:
         self.cost: Cost | None = None
         self.recorder: Recorder | None = None
         self._ended: Callable[[RequestRecord], None] | None = None
+        self.hold: Hold | None = None
+        """What is charged when the request is settled."""
+        self._credits: Decimal | None = None
         key = call.key
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
@@ -82,6 +88,17 @@ class Settlement:
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
         self._ended = ended
+
+    def costs_credits(self, amount: Decimal | None) -> None:
+        """What the caller is charged in credits when anything is served."""
+        self._credits = amount
+
+    @property
+    def spent_usd(self) -> Decimal | None:
+        """What broken attempts of this request have cost already; None when none was paid for."""
+        if not self._spent:
+            return None
+        return sum((cost.usd for _, _, cost in self._spent if cost is not None), Decimal(0))
 
     def passed_over(self, target: Target, reason: str) -> None:
         """A target of the plan is not tried after all."""
@@ -184,6 +201,9 @@ class Settlement:
             record.cost_usd = whole_cost.usd
             record.cost_origin = "simulated" if simulated else whole_cost.origin
             record.price_version = whole_cost.price_version
+            if usage is not None and whole_cost.origin == "reported" and not self._spent:
+                priced = pricing.priced_cost(usage, self._prices.price(attempt.provider, attempt.model))
+                record.priced_cost_usd = None if priced is None else priced.usd
         return cost
 
     def _note_usage(self, usage: Usage) -> None:
@@ -192,7 +212,11 @@ class Settlement:
         record.cache_read_tokens, record.reasoning_tokens = usage.cache_read, usage.reasoning
         record.cache_write_5m_tokens, record.cache_write_1h_tokens = usage.cache_write_5m, usage.cache_write_1h
         record.audio_input_tokens, record.audio_output_tokens = usage.audio_input, usage.audio_output
-        record.images, record.seconds, record.characters = usage.images, usage.seconds, usage.characters
+        record.seconds, record.characters = usage.seconds, usage.characters
+        media = usage.image_input is not None or usage.image_output is not None or usage.reported_credits is not None
+        if media or record.operation not in _ONLY_TOKENS:
+            _note_media(record, usage)
+        record.service_tier, record.web_searches = usage.tier, usage.web_searches
         record.usage_estimated = usage.estimated
         if usage.raw is not None:
             record.usage_raw = msgspec.json.encode(usage.raw).decode()
@@ -234,6 +258,10 @@ class Settlement:
             self.recorder.fill(self._record)
         if self._ended is not None:
             self._ended(self._record)
+        if self._credits is not None and self._record.actual_provider is not None:
+            self._record.credits = self._credits
+        if self.hold is not None:
+            self.hold.settle(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
         if shared is not None:
@@ -275,6 +303,14 @@ def _give_back(attempt: AttemptRecord, access: ProviderAccess, ticket: Ticket) -
     access.load.active -= 1
     if ticket is not access.open:
         access.leave(ticket, attempt, time.monotonic())
+
+
+def _note_media(record: RequestRecord, usage: Usage) -> None:
+    record.image_input_tokens, record.image_output_tokens = usage.image_input, usage.image_output
+    record.images, record.image_size, record.image_quality = usage.images, usage.image_size, usage.image_quality
+    record.megapixels, record.video_seconds, record.video_size = usage.megapixels, usage.video_seconds, usage.video_size
+    record.provider_requests, record.compute_seconds = usage.requests, usage.compute_seconds
+    record.hardware, record.reported_credits = usage.hardware, usage.reported_credits
 
 
 def format_cost(cost: Cost) -> str:
