@@ -11,6 +11,7 @@ from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "fal": "fal:FalMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
 }
