@@ -20,6 +20,7 @@ from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
+from polyroute.engine.content import ContentLog
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
 from polyroute.engine.planning import planner_of
@@ -40,9 +41,11 @@ from polyroute.settings import ConfigurationError, Settings, load_settings, watc
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
-from polyroute.storage.ledger import JournaledLedger
+from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
+from polyroute.storage.upkeep import Upkeep
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
@@ -102,17 +105,25 @@ def _name(row: Provider, secret: str, number: int) -> str:
 class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True
+    ) -> None:
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
-        self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        journal = settings.storage.journal
+        self._ledger = JournaledLedger(
+            self._database, journal.folder, writes=writes_ledger,
+            terms=JournalTerms(limit=journal.limit, when_full=journal.when_full),
+        )  # fmt: skip
         self._recorder = HealthRecorder(self._ledger)
+        self._ledger.on_unmetered = self._recorder.note_unmetered
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = price_book(self._database)
         self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
+        self._upkeep = Upkeep(self._database, retention_of(settings))
         self.media = Media(settings, self._database, lambda: _pepper(settings, self._database))
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
@@ -130,17 +141,31 @@ class App:
             ready=self._problems,
             media=self.media.floor(),
         )  # fmt: skip
+        self.gateway.content = content_log(settings)
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
+        self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
-        sync_models(self._database, model_rows(catalog))
+        try:
+            sync_models(self._database, model_rows(catalog))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; a reload must not fail for it
+            log.warning("the labels of the routes could not be written (%s); their first use writes them", error)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
+    def _close_for(self, reason: str | None) -> None:
+        """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""
+        self.gateway.closed = reason
+
     def _problems(self) -> list[str]:
-        return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
+        return [] if self.gateway.closed is None else [self.gateway.closed]
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the ledger's journals."""
+        return self._ledger.folder
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
@@ -155,18 +180,30 @@ class App:
         )
 
     def _control(self) -> Application:
-        from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
+        from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
+        from polyroute.admin.app import build_admin  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.admin.requests import request_routes  # noqa: PLC0415
+        from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
+        from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
         from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
+        # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
+        simulated = self._sandbox_url is not None
         application: Application = build_admin(
-            # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
-            LedgerStats(self._database, simulated=self._sandbox_url is not None),
+            LedgerStats(self._database, simulated=simulated),
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
-            HealthDesk(self.gateway, self._sharing),
+            HealthDesk(self.gateway, self._sharing, self._ledger.health),
+            [
+                analytics_routes(
+                    LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
+                    self._prices.price,
+                ),
+                request_routes(LedgerRows(self._database)),
+            ],
         )
         return application
 
@@ -192,6 +229,7 @@ class App:
         self._pricing = asyncio.create_task(self._watch_prices())
         self.media.start()
         await self._sharing.start()
+        self._upkeep.start()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -200,6 +238,7 @@ class App:
             if task is not None:
                 task.cancel()
         await self._sharing.stop()
+        await asyncio.to_thread(self._upkeep.close)
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
@@ -242,12 +281,14 @@ class App:
         for section in ("server", "storage", "auth", "artifacts", "fetch"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
+        self.gateway.content = content_log(settings)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
-    """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+def build_app(settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True) -> App:
+    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`.
+    Raises ConfigurationError, StorageError."""
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger)
 
 
 def price_book(database: Database) -> CatalogPrices:
@@ -267,6 +308,27 @@ def state_folder(settings: Settings, database: Database) -> StateFolder:
     path = database.path
     beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
     return StateFolder(settings.storage.state or beside)
+
+
+def content_log(settings: Settings) -> ContentLog | None:
+    """What decides whether the ledger keeps content; None when it never does."""
+    wanted = settings.content
+    if not wanted.log and not any(route.log_content for route in settings.routes.values()):
+        return None
+    return ContentLog(everywhere=wanted.log, limit=wanted.max_kb << 10, redact=wanted.redact, known=wanted.redact_known)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """For how long the ledger keeps what."""
+    kept = settings.storage.retention
+    return Retention(
+        rows=kept.rows_days,
+        content=kept.content_days,
+        decisions=kept.decisions_days,
+        minutes=kept.minute_rollups_days,
+        quarters=kept.quarter_rollups_days,
+        hours=kept.rollups_days,
+    )
 
 
 def media_storage(settings: Settings) -> Media:

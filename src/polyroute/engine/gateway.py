@@ -11,6 +11,7 @@ from polyroute.catalog.model import RESCUE_MODES, RescueMode
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.content import ContentLog
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
@@ -46,6 +47,9 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.closed: str | None = None
+        """Why no call is taken at all just now; None when calls are."""
+        self.content: ContentLog | None = None
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
@@ -64,6 +68,10 @@ class Gateway:
         is settled as CANCELLED.
         """
         call = conversation.call
+        if self.closed is not None:  # before there is anything to settle: it could not be written down
+            raise PolyrouteError(
+                ErrorKind.INTERNAL, self.closed, code="ledger_full", retry_after=5, request_id=call.id, status=503
+            )
         runtime = self.runtime
         admitted: Admitted | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
@@ -76,6 +84,8 @@ class Gateway:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
             conversation.persona = choice.persona
+            if self.content is not None:
+                settlement.recorder = self.content.recorder(conversation, choice.log_content)
             loop = self._loop or asyncio.get_running_loop()
             now = loop.time()
             if choice.limits is not None or (call.key is not None and call.key.limits is not None):

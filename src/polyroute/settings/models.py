@@ -16,9 +16,10 @@ from polyroute.settings.choosing import (
     ModelSettings,
     Rate,
 )
+from polyroute.settings.keeping import ContentSettings, RetentionSettings
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
-from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
+from polyroute.settings.sections import Number, Seconds, Section, Size, Whole, refuse_bool
 
 
 class ServerSettings(Section):
@@ -54,6 +55,21 @@ class ServerSettings(Section):
             return False
 
 
+class JournalSettings(Section):
+    """Where requests wait for the database, and for how many there is room."""
+
+    folder: Path | None = None
+    """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
+    limit: Size = Field(default=1_000_000_000, ge=4_000_000)
+    """How large it may grow while the database is away, all workers together: `1GB`, `500MB`, or bytes."""
+    when_full: Literal["refuse", "continue"] = "refuse"
+    """What becomes of calls beyond that: `refuse` answers 503, `continue` serves them without a record, and raises an alarm."""
+
+
+def _as_journal(value: Any) -> Any:
+    return {"folder": value} if isinstance(value, str | Path) else value
+
+
 class StorageSettings(Section):
     """Where things last."""
 
@@ -68,10 +84,11 @@ class StorageSettings(Section):
     artifacts: str = "./artifacts"
     """Where produced and uploaded files are: a folder, or `s3://BUCKET/PREFIX` (see `storage.s3`)."""
     s3: S3Settings = S3Settings()
-    journal: Path | None = None
-    """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
+    journal: Annotated[JournalSettings, BeforeValidator(_as_journal)] = JournalSettings()
+    """Where requests wait for the database. A path alone is the folder."""
     responses_days: Whole = Field(default=30, ge=0, le=3650)
     """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("artifacts")
     @classmethod
@@ -316,6 +333,8 @@ class RouteSettings(Section):
     what was sent (the default), `restart` asks that target anew, `error` ends the stream with an error."""
     hedge: HedgeSettings | None = None
     persona: PersonaSettings | None = None
+    log_content: bool | None = None
+    """Whether the ledger keeps what was said on it; `content.log` unless said otherwise."""
 
 
 class SandboxSettings(Section):
@@ -338,6 +357,7 @@ class Values(Section):
     """Providers by name. Built-in ones with a credential in the environment are on without being listed."""
     routes: dict[str, RouteSettings] = {}
     """Routes by name."""
+    content: ContentSettings = ContentSettings()
     currencies: dict[str, CurrencySettings] = {}
     """Currencies by their codes (`VND`), besides USD."""
     artifacts: ArtifactSettings = ArtifactSettings()

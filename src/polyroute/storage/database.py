@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from polyroute.storage.media_rows import ARTIFACT_COLUMNS, FILE_COLUMNS
+from polyroute.storage.rollups import ROLLUP_KEY, SERIES_COLUMNS, SUMS
 from polyroute.storage.rows import ATTEMPT_COLUMNS, DECISION_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
 from polyroute.storage.totals import TOTALS_KEY, TOTALS_SUMS
 from polyroute.storage.values import timestamp_text, timestamp_value
@@ -24,7 +25,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0005"
+SCHEMA_HEAD = "0006"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -32,6 +33,9 @@ _USED_COLUMNS = {
     "requests": REQUEST_COLUMNS,
     "attempts": ATTEMPT_COLUMNS,
     "attempt_totals": TOTALS_KEY + TOTALS_SUMS,
+    "rollup_series": SERIES_COLUMNS,
+    "rollups": ROLLUP_KEY + SUMS,
+    "ledger_marks": ("name", "value"),
     "ai_models": MODEL_COLUMNS,
     "decisions": DECISION_COLUMNS,
     "keys": KEY_COLUMNS,
@@ -41,6 +45,13 @@ _USED_COLUMNS = {
     "artifact_remains": ("blob", "since"),
     "files": FILE_COLUMNS,
 }
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 20_000,
+}
+"""For PostgreSQL: a server that vanished without a word must not be waited for without end."""
 _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
@@ -101,6 +112,17 @@ class Driver:
             raise
         self._connection.execute("COMMIT")
 
+    @property
+    def works(self) -> bool:
+        """Whether the server is still at the other end; asks it where there is one."""
+        if self.kind == "sqlite":
+            return True
+        try:
+            self._connection.execute("SELECT 1")
+        except Exception:  # noqa: BLE001 - whatever a driver raises, it does not work
+            return False
+        return True
+
     def close(self) -> None:
         """Give the connection back to the operating system."""
         self._connection.close()
@@ -134,7 +156,7 @@ class Database:
             return Driver("sqlite", connection)
         import psycopg  # noqa: PLC0415 - an optional extra
 
-        return Driver("postgresql", psycopg.connect(self.url, autocommit=True))
+        return Driver("postgresql", psycopg.connect(self.url, autocommit=True, **_PATIENCE))
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -175,13 +197,21 @@ def open_database(url: str) -> Database:
         if revision != SCHEMA_HEAD:
             from polyroute.storage.migrate import migrate  # noqa: PLC0415 - Alembic costs 0.6 s; a start at head needs none
 
-            migrate(database)
+            try:
+                migrate(database)
+            finally:
+                database.close()  # the engine's connections; another use makes new ones
         _verify(database)
     except StorageError:
         raise
     except Exception as error:
         raise _explain(database, error) from error
     return database
+
+
+def known_database(url: str) -> Database:
+    """The database at `url`, whose schema somebody has brought to head already. Raises StorageError for a URL that is none."""
+    return _parse(url)
 
 
 def display_url(url: str) -> str:
