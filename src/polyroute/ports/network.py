@@ -24,12 +24,14 @@ class Body(Protocol):
 
 class WireRequest(msgspec.Struct, frozen=True):
     """One HTTP request as it goes out. `url` is absolute; `headers` lack Host, Content-Length and Connection, which the
-    transport writes."""
+    transport writes. A `fresh` one goes over a new connection, and so is sent once at most: a kept connection that turns
+    out to be closed leaves open whether it was seen."""
 
     method: str
     url: str
     headers: Headers
     body: bytes | Body = b""
+    fresh: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
