@@ -16,6 +16,7 @@ from polyroute.ports import Callback, Headers, MediaWire, Reply
 from polyroute.providers.media import ed25519, fields
 from polyroute.providers.media.fal_answers import outcome_of, read_failure
 from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
 from polyroute.providers.media.verdicts import gone_wrong, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
@@ -166,11 +167,14 @@ class Requests:
             "characters": len(request.prompt or "") if request.task is Task.SPEECH else None,
             "voice_name": request.voice_name, "words": "word" in request.timestamps,
         }  # fmt: skip
-        return Handle(id=identifier, data={name: value for name, value in data.items() if value is not None})
+        return new_handle(identifier, **data)
 
     async def poll(self, handle: Handle, wire: MediaWire) -> Progress | Outcome:
         """The place in the queue, the logs, and at the end the result."""
-        told = (await wire.call("GET", handle.data["status"], query={"logs": "1"})).json()
+        reply = await wire.call("GET", handle.data["status"], query={"logs": "1"}, accept=(NOT_FOUND,))
+        if is_settling(handle, reply):
+            return Progress(state="queued")
+        told = reply.json()
         logs = tuple(str(one.get("message", "")) for one in told.get("logs") or ())
         match told.get("status"):
             case "IN_QUEUE":
@@ -179,6 +183,8 @@ class Requests:
                 return Progress(state="running", percent=_percent(logs), logs=logs)
             case "COMPLETED":
                 return await self._result(handle, wire)
+            case None if reply.status == NOT_FOUND:
+                raise gone_wrong("The provider no longer knows the request.")
             case other:
                 raise unreadable("The request has a state that is not known.", str(other))
 

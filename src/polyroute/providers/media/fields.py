@@ -60,13 +60,15 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One role of inputs at one model. `many`: a list of up to `most`. `wrap`: each goes into an object under this name."""
+    """One role of inputs at one model. `many`: a list of up to `most`, which roles may share. `wrap`: each goes into an
+    object under this name, beside what is in `beside`."""
 
     name: str
     form: Form = "url"
     many: bool = False
     most: int = 1
     wrap: str | None = None
+    beside: dict[str, Any] = {}
     required: bool = False
 
 
@@ -187,7 +189,9 @@ async def place(
     for spec, items in filled.places:
         values: list[Any] = [await _rendered(spec, item, wire, upload) for item in items]
         if spec.wrap is not None:
-            values = [{spec.wrap: value} for value in values]
+            values = [{spec.wrap: value, **spec.beside} for value in values]
+        if spec.many:
+            values = [*(_get(fields, spec.name) or ()), *values]
         _set(fields, spec.name, values if spec.many else values[0])
     return fields
 
@@ -232,7 +236,7 @@ class _Filling:
         """What the model wants said although the caller did not."""
         for intent in self.spec.fields:
             field = self.spec.field(intent)
-            if field is None or _has(self.fields, field.name):
+            if field is None or _get(self.fields, field.name) is not None:
                 continue
             if field.required and field.default is None:
                 raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'{intent}' is required by this model.", param=intent)
@@ -249,9 +253,10 @@ class _Filling:
             raise PolyrouteError(
                 ErrorKind.INVALID_REQUEST, f"'aspect_ratio' is {shape!r}; it is written 16:9.", param="aspect_ratio"
             )
-        if ratio is not None and (size := spec.field("size")) is not None:
+        shaped = spec.field("aspect_ratio") is not None and not width
+        if ratio is not None and (size := spec.field("size")) is not None and not shaped:
             self._put_size(size, width, height, ratio)
-        elif ratio is not None and spec.field("width") is not None and spec.field("height") is not None:
+        elif ratio is not None and spec.field("width") is not None and spec.field("height") is not None and not shaped:
             self._put_pixels(width, height, ratio)
         elif ratio is not None and (field := spec.field("aspect_ratio")) is not None:
             found = geometry.nearest_shape(ratio, field.values) if field.values else shape
@@ -262,7 +267,13 @@ class _Filling:
             self.dropped.append("aspect_ratio" if request.aspect_ratio else "size")
         field = spec.field("resolution")
         wanted = request.resolution
-        if wanted is None and width and height and field is not None:
+        if (
+            wanted is None
+            and width
+            and height
+            and field is not None
+            and not (spec.field("width") or spec.field("size"))
+        ):
             wanted = geometry.nearest_resolution(width, height, tuple(field.names) or field.values)
         if wanted is not None and field is not None:
             self.put("resolution", wanted)
@@ -381,8 +392,8 @@ def _set(fields: dict[str, Any], path: str, value: Any) -> None:
     fields[last] = value
 
 
-def _has(fields: Mapping[str, Any], path: str) -> bool:
+def _get(fields: Mapping[str, Any], path: str) -> Any:
     *folders, last = path.split(".")
     for folder in folders:
         fields = fields.get(folder, {})
-    return last in fields
+    return fields.get(last)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
 
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 
@@ -37,3 +41,22 @@ def gone_wrong(what: str, detail: str = "", code: str | None = None) -> AttemptF
 def unreadable(what: str, detail: str = "") -> AttemptFailed:
     """An answer that is not what was due."""
     return AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message=what, detail=detail[:_LONGEST_DETAIL]))
+
+
+def read_moderation(status: int, body: bytes) -> Failure | None:
+    """An error answer that speaks of content, in whatever shape; None for any other."""
+    text = body[:_LONGEST_DETAIL].decode("utf-8", "replace")
+    if status not in (400, 403, 422) or not is_moderation(text):
+        return None
+    return msgspec.structs.replace(filtered(text).failure, http_status=status)
+
+
+def money(given: Any) -> Decimal | None:
+    """An amount that a provider states; None for what is no number."""
+    if given is None or isinstance(given, bool):
+        return None
+    try:
+        found = Decimal(str(given))
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and found >= 0 else None

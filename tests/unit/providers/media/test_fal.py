@@ -246,3 +246,8 @@ def test_signatures_are_those_of_the_standard() -> None:
     assert not verifies(key, signature[:32] + bytes(32), b"\x72")
     assert not verifies(key[:31], signature, b"\x72")
     assert not verifies(b"\xff" * 32, signature, b"\x72")
+
+
+async def test_work_that_the_provider_does_not_know_at_first_is_waited_for(gateway: MediaGateway) -> None:
+    await gateway.fail("fal", "missing_at_first", polls=1, times=1)
+    assert (await ask(gateway, FLUX, "text_to_image", prompt="x")).artifact["size"] > 0
