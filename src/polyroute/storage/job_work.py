@@ -1,0 +1,278 @@
+"""Jobs as workers see them: claimed, carried on, ended; every change is refused when another worker has the job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polyroute.ports.jobs import Claim, JobEnd, JobLost
+from polyroute.storage.database import Database, Driver
+from polyroute.storage.job_rows import (
+    JOB_ATTEMPT_COLUMNS,
+    attempt_values,
+    encode,
+    encode_or_none,
+    money_value,
+    read_attempt,
+    read_job,
+)
+from polyroute.storage.jobs import SELECT_ATTEMPTS, SELECT_JOB, JobRecords, add_event, one_job
+from polyroute.types.jobs import TERMINAL, Job, JobAttempt, JobState
+from polyroute.types.media import Handle
+
+_WORKER_WAITS = 60.0
+_ACCEPTED_WAITS = 3600.0
+"""Seconds for which the handle of accepted work is held on to while the database is away."""
+_UPSERT_ATTEMPT = (
+    f"INSERT INTO job_attempts ({','.join(JOB_ATTEMPT_COLUMNS)}) VALUES ({','.join('?' * len(JOB_ATTEMPT_COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT (job_id, number) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in JOB_ATTEMPT_COLUMNS[2:])
+)
+_NOBODY = (
+    "(executor IS NULL OR NOT EXISTS (SELECT 1 FROM job_workers WHERE job_workers.id = jobs.executor AND heard_at > ?))"
+)
+_TO_DO = "state IN ('queued', 'running')"
+
+
+class JobTable(JobRecords):
+    """Implements `ports.JobStore`. A worker that was not heard of for `lost_after` seconds has lost its jobs."""
+
+    def __init__(self, database: Database, lost_after: float) -> None:
+        super().__init__(database)
+        self._lost_after = lost_after
+
+    async def claim(self, job_id: str, executor: str, at: float) -> Claim | None:
+        """Take a job, unless it has ended, needs attention, or a living worker has it."""
+
+        def change(driver: Driver) -> Claim | None:
+            row = driver.execute(
+                driver.sql("SELECT executor, epoch, state FROM jobs WHERE id = ?" + _locking(driver)), (job_id,)
+            ).fetchone()
+            if row is None:
+                return None
+            moment = driver.timestamp(at)
+            changed = driver.execute(
+                driver.sql(
+                    "UPDATE jobs SET executor = ?, epoch = epoch + 1, state = 'running', "
+                    f"started_at = COALESCE(started_at, ?) WHERE id = ? AND {_TO_DO} AND (executor = ? OR {_NOBODY})"  # noqa: S608
+                ),
+                (executor, moment, job_id, executor, driver.timestamp(at - self._lost_after)),
+            ).rowcount
+            if not changed:
+                return None
+            if row[2] == JobState.QUEUED:
+                add_event(driver, job_id, at, "state", {"state": JobState.RUNNING.value})
+            job = one_job(driver, job_id)
+            assert job is not None
+            rows = driver.execute(driver.sql(SELECT_ATTEMPTS), (job_id,)).fetchall()
+            return Claim(job, tuple(read_attempt(one) for one in rows))
+
+        return await self._run(change, _WORKER_WAITS)
+
+    async def release(self, job: Job) -> None:
+        """Give a job back, if it is still this worker's."""
+
+        def change(driver: Driver) -> None:
+            driver.execute(
+                driver.sql("UPDATE jobs SET executor = NULL, epoch = epoch + 1 WHERE id = ? AND executor = ? AND epoch = ?"),
+                (job.id, job.executor, job.epoch),
+            )
+
+        await self._run(change, 5.0)
+
+    def _hold(self, driver: Driver, job: Job, changes: str = "epoch = epoch", values: Sequence[Any] = ()) -> None:
+        """Change the job's row, which must be this worker's. Raises JobLost."""
+        changed = driver.execute(
+            driver.sql(f"UPDATE jobs SET {changes} WHERE id = ? AND executor = ? AND epoch = ? AND {_TO_DO}"),  # noqa: S608
+            (*values, job.id, job.executor, job.epoch),
+        ).rowcount
+        if not changed:
+            raise JobLost(job.id)
+
+    async def intend(self, job: Job, attempt: JobAttempt) -> None:
+        """An attempt is about to be submitted."""
+
+        def change(driver: Driver) -> None:
+            self._hold(
+                driver, job, "provider = ?, provider_model = ?, attempts = ?, percent = NULL",
+                (attempt.provider, attempt.model, attempt.number),
+            )  # fmt: skip
+            driver.execute(driver.sql(_UPSERT_ATTEMPT), attempt_values(job.id, attempt, driver))
+            told = {"number": attempt.number, "provider": attempt.provider, "model": attempt.model}
+            add_event(driver, job.id, attempt.started_at, "attempt", told)
+
+        await self._run(change, _WORKER_WAITS)
+
+    async def accept(self, job: Job, number: int, handle: Handle) -> None:
+        """The provider accepted an attempt. Kept whoever has the job by now: one that was parked meanwhile goes on."""
+
+        def change(driver: Driver) -> None:
+            driver.execute(
+                driver.sql("UPDATE job_attempts SET phase = 'submitted', handle = ? WHERE job_id = ? AND number = ?"),
+                (encode(handle), job.id, number),
+            )
+            driver.execute(
+                driver.sql(
+                    "UPDATE jobs SET state = 'queued', executor = NULL, epoch = epoch + 1, error = NULL "
+                    "WHERE id = ? AND state = 'needs_attention' AND attempts = ?"
+                ),
+                (job.id, number),
+            )
+
+        await self._run(change, _ACCEPTED_WAITS)
+
+    async def close_attempt(self, job: Job, attempt: JobAttempt) -> None:
+        """An attempt ended as it says."""
+
+        def change(driver: Driver) -> None:
+            self._hold(driver, job)
+            driver.execute(driver.sql(_UPSERT_ATTEMPT), attempt_values(job.id, attempt, driver))
+            if attempt.phase == "failed":
+                told = {"number": attempt.number, "failed": attempt.error_kind, "message": attempt.error_message}
+                add_event(driver, job.id, attempt.ended_at or attempt.started_at, "attempt", told)
+
+        await self._run(change, _WORKER_WAITS)
+
+    async def progress(
+        self, job: Job, at: float, percent: float | None, events: Sequence[tuple[str, dict[str, Any]]]
+    ) -> None:
+        """How far it is."""
+
+        def change(driver: Driver) -> None:
+            self._hold(driver, job, "percent = COALESCE(?, percent)", (percent,))
+            for name, data in events:
+                add_event(driver, job.id, at, name, data)
+
+        await self._run(change, _WORKER_WAITS)
+
+    async def finish(self, job: Job, end: JobEnd) -> None:
+        """End or park a job; it is nobody's then."""
+
+        def change(driver: Driver) -> None:
+            ended = end.state in TERMINAL
+            self._hold(
+                driver, job,
+                "state = ?, ended_at = ?, result = ?, error = ?, provider = COALESCE(?, provider), "
+                "provider_model = COALESCE(?, provider_model), attempts = COALESCE(?, attempts), cost_usd = ?, "
+                "percent = CASE WHEN ? THEN 100 ELSE percent END",
+                (
+                    end.state.value, driver.timestamp(end.at) if ended else None, encode_or_none(end.result),
+                    encode_or_none(end.error), end.provider, end.provider_model, end.attempts, money_value(end.cost_usd),
+                    end.state is JobState.SUCCEEDED,
+                ),
+            )  # fmt: skip
+            driver.execute(driver.sql("UPDATE jobs SET executor = NULL WHERE id = ?"), (job.id,))
+            driver.execute(driver.sql("DELETE FROM job_leases WHERE job_id = ?"), (job.id,))
+            told: dict[str, Any] = {"state": end.state.value}
+            if end.error is not None:
+                told["error"] = {"kind": end.error.kind, "message": end.error.message}
+            add_event(driver, job.id, end.at, "state", told)
+
+        await self._run(change, _WORKER_WAITS)
+
+    # ---------------------------------------------------------------- the workers themselves
+
+    async def beat(self, executor: str, at: float, about: str) -> None:
+        """This worker lives."""
+        statement = (
+            "INSERT INTO job_workers (id, about, heard_at) VALUES (?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at"
+        )
+
+        def change(driver: Driver) -> None:
+            driver.execute(driver.sql(statement), (executor, about, driver.timestamp(at)))
+
+        await self._run(change, self._lost_after)
+
+    async def gone(self, executor: str) -> None:
+        """This worker has stopped: its row stays until its jobs are taken over."""
+
+        def change(driver: Driver) -> None:
+            driver.execute(driver.sql("UPDATE job_workers SET heard_at = ? WHERE id = ?"), (driver.timestamp(0), executor))
+
+        await self._run(change, 5.0)
+
+    async def lost_workers(self, before: float) -> Sequence[str]:
+        """Workers that have not been heard of since then; they are forgotten when they have no job any more."""
+
+        def change(driver: Driver) -> Sequence[str]:
+            moment = driver.timestamp(before)
+            rows = driver.execute(driver.sql("SELECT id FROM job_workers WHERE heard_at <= ?"), (moment,)).fetchall()
+            driver.execute(
+                driver.sql(
+                    "DELETE FROM job_workers WHERE heard_at <= ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
+                    f"jobs.executor = job_workers.id AND {_TO_DO})"  # noqa: S608
+                ),
+                (moment,),
+            )
+            return [row[0] for row in rows]
+
+        return await self._run(change, _WORKER_WAITS)
+
+    async def waiting(self, executor: str, alive_since: float, limit: int = 500) -> Sequence[Job]:
+        """Jobs that nobody living has."""
+
+        def change(driver: Driver) -> Sequence[Job]:
+            rows = driver.execute(
+                driver.sql(f"{SELECT_JOB} WHERE {_TO_DO} AND {_NOBODY} ORDER BY created_at LIMIT ?"),
+                (driver.timestamp(alive_since), limit),
+            ).fetchall()
+            return [read_job(row) for row in rows]
+
+        return await self._run(change, _WORKER_WAITS)
+
+    async def cancelled(self, executor: str) -> Sequence[str]:
+        """Jobs of this worker that were asked to stop."""
+
+        def change(driver: Driver) -> Sequence[str]:
+            rows = driver.execute(
+                driver.sql(f"SELECT id FROM jobs WHERE executor = ? AND cancel_requested = ? AND {_TO_DO}"),  # noqa: S608
+                (executor, True),
+            ).fetchall()
+            return [row[0] for row in rows]
+
+        return await self._run(change, _WORKER_WAITS)
+
+    async def any_waiting(self) -> bool:
+        """Whether there is any job to work on."""
+        statement = f"SELECT 1 FROM jobs WHERE {_TO_DO} LIMIT 1"  # noqa: S608
+        return await self._run(lambda driver: driver.execute(driver.sql(statement)).fetchone() is not None)
+
+    async def lease(self, resource: str, slots: int, job: Job, until: float, at: float) -> bool:
+        """Take or renew a slot."""
+
+        def change(driver: Driver) -> bool:
+            end, moment = driver.timestamp(until), driver.timestamp(at)
+            renewed = driver.execute(
+                driver.sql("UPDATE job_leases SET until = ? WHERE resource = ? AND job_id = ?"), (end, resource, job.id)
+            ).rowcount
+            if renewed:
+                return True
+            driver.execute(driver.sql("DELETE FROM job_leases WHERE resource = ? AND until <= ?"), (resource, moment))
+            for slot in range(slots):
+                taken = driver.execute(
+                    driver.sql(
+                        "INSERT INTO job_leases (resource, slot, job_id, until) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+                    ),
+                    (resource, slot, job.id, end),
+                ).rowcount
+                if taken:
+                    return True
+            return False
+
+        return await self._run(change, _WORKER_WAITS)
+
+    async def give_back(self, resource: str, job: Job) -> None:
+        """Free the slot."""
+
+        def change(driver: Driver) -> None:
+            driver.execute(
+                driver.sql("DELETE FROM job_leases WHERE resource = ? AND job_id = ?"), (resource, job.id)
+            )
+
+        await self._run(change, _WORKER_WAITS)
+
+
+def _locking(driver: Driver) -> str:
+    """SQLite transactions have the write lock from their start."""
+    return " FOR UPDATE" if driver.kind == "postgresql" else ""
