@@ -49,7 +49,7 @@ class Execution:
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS,
+        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane,
     ) -> None:  # fmt: skip
         self._conversation = conversation
         self._call: Call = conversation.call
@@ -62,6 +62,7 @@ class Execution:
         self._deadline = deadline
         self._breakers = breakers
         self._drills = drills
+        self._opener = opener
         self._retries = retries
         self._render_error = render_error
         self._rescue = rescue
@@ -117,7 +118,7 @@ class Execution:
         return outcome
 
     async def try_target(
-        self, target: Target, targets_left: int, opener: LaneOpener = open_lane
+        self, target: Target, targets_left: int, opener: LaneOpener | None = None
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
@@ -139,7 +140,7 @@ class Execution:
                 target, credential.label if credential is not None else None, access, ticket
             )
             try:
-                attempt = await self._attempt(provider, target, ticket, record, opener)
+                attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
                 failure = failed.failure
             except asyncio.CancelledError:
@@ -227,7 +228,7 @@ class Execution:
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
             ) from error
         timeouts = provider.row.timeouts or self._timeouts
-        send = adapter.exchange
+        send = lane.exchange
         sent_at = self._loop.time()
         if self._drills:
             await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
@@ -241,6 +242,8 @@ class Execution:
                 provider.access.learn(ticket, target.model, quota, self._loop.time())
             if not 200 <= response.status < 300:
                 raise AttemptFailed(await self._classify(provider, response))
+            if lane.model is not None:
+                record.model = lane.model
             content_type = _content_type(response.headers)
             reader = lane.reader(content_type)
             out, whole = await self._read(response, reader, timeouts, sent_at)

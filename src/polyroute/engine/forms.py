@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import AsyncIterator, Iterator
+from typing import IO, Any
 
 import msgspec
 from python_multipart.exceptions import MultipartParseError
@@ -27,6 +27,18 @@ class _Field(msgspec.Struct):
     start: int
     end: int
     value: bytes = b""
+    filename: str | None = None
+    media_type: str | None = None
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A file of a form: the field's name, what the caller says of the file, and where it lies."""
+
+    name: str
+    filename: str | None
+    media_type: str | None
+    start: int
+    end: int
 
 
 class FormBody:
@@ -118,6 +130,37 @@ class Form:
         """Whether a file was sent under this name."""
         return any(field.name == name and field.is_file for field in self._fields)
 
+    def values(self) -> dict[str, Any]:
+        """The text fields by name; one that comes several times, or ends in `[]`, is a list."""
+        found: dict[str, Any] = {}
+        for field in self._fields:
+            if field.is_file:
+                continue
+            text = field.value.decode("utf-8", "replace")
+            if field.name in found or field.name.endswith("[]"):
+                earlier = found.get(field.name, [])
+                found[field.name] = [*(earlier if isinstance(earlier, list) else [earlier]), text]
+            else:
+                found[field.name] = text
+        return found
+
+    def uploads(self) -> tuple[Upload, ...]:
+        """The files, in the caller's order."""
+        return tuple(
+            Upload(field.name, field.filename, field.media_type, field.start, field.end)
+            for field in self._fields
+            if field.is_file
+        )
+
+    async def read(self, upload: Upload) -> AsyncIterator[bytes]:
+        """A file's bytes in blocks of 64 KB."""
+        position = upload.start
+        while position < upload.end:
+            self._spool.seek(position)
+            block = self._spool.read(min(upload.end - position, _BLOCK))
+            position += len(block)
+            yield block
+
     def body(self, replace: dict[str, str], remove: frozenset[str] = frozenset()) -> FormBody:
         """The form with some text fields replaced and some removed; every other byte is as it came."""
         changes = []
@@ -144,7 +187,12 @@ class Form:
         _, parameters = parse_options_header(self._headers.get(b"content-disposition"))
         self._is_file = b"filename" in parameters
         name = parameters.get(b"name", b"").decode("utf-8", "replace")
-        self._fields.append(_Field(name, self._is_file, self._part_begin, -1, -1))
+        field = _Field(name, self._is_file, self._part_begin, -1, -1)
+        if self._is_file:
+            field.filename = parameters[b"filename"].decode("utf-8", "replace")
+            declared = self._headers.get(b"content-type")
+            field.media_type = None if declared is None else declared.decode("latin-1")
+        self._fields.append(field)
         self._headers = {}
         self._content_start = None
         self._value = b""

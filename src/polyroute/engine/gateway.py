@@ -13,8 +13,11 @@ from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
-from polyroute.engine.lanes import Conversation
+from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import Admitted, CallLimits
+from polyroute.engine.media.lane import MediaFloor, media_opener
+from polyroute.engine.media.tracking import Tracker
+from polyroute.engine.media.work import MediaWork
 from polyroute.engine.planning import NoTarget, Planned, Planning
 from polyroute.engine.runtime import Runtime
 from polyroute.engine.settlement import Settlement
@@ -24,8 +27,10 @@ from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
 from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
+
+_CHAT = Operation.CHAT  # looking a member up costs more than comparing it
 
 
 class Gateway:
@@ -33,7 +38,7 @@ class Gateway:
 
     def __init__(
         self, runtime: Runtime, *, transport: Transport, ledger: Ledger, admission: Admission, breakers: Breakers,
-        ready: Callable[[], list[str]] = list,
+        ready: Callable[[], list[str]] = list, media: MediaFloor | None = None,
     ) -> None:  # fmt: skip
         self.runtime = runtime
         self.admission = admission
@@ -44,14 +49,16 @@ class Gateway:
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
+        self._media = media
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(self, conversation: Conversation) -> Answer:
-        """The answer to a call, settled when it is whole, or settling itself while it streams.
+    async def answer(self, conversation: Conversation, tracker: Tracker | None = None) -> Answer:
+        """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
+        that a provider does in its own time.
 
         Raises PolyrouteError, settled. When the awaiting task is cancelled, the call upstream is aborted and the request
         is settled as CANCELLED.
@@ -60,6 +67,11 @@ class Gateway:
         runtime = self.runtime
         admitted: Admitted | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
+        work: MediaWork | None = None
+        opener: LaneOpener = open_lane
+        if call.operation is not _CHAT and self._media is not None and call.operation in MEDIA_DIALECT_OF:
+            work = MediaWork(call, conversation.form, self._media.storage, tracker)
+            opener = media_opener(work, runtime.providers, self._media.sockets)
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
@@ -77,7 +89,7 @@ class Gateway:
                 conversation, planned, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error),
-                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills,
+                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills, opener=opener,
             )  # fmt: skip
             answer = _explained(await execution.run(), call, planned)
         except PolyrouteError as error:
@@ -94,6 +106,9 @@ class Gateway:
         except BaseException:
             settlement.refused(PolyrouteError(ErrorKind.INTERNAL, "A fault of Polyroute's own; see its log."))
             raise
+        finally:
+            if work is not None:
+                await work.aclose()
         if admitted is not None:
             answer.headers += admitted.headers(loop.time())
         return answer

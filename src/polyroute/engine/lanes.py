@@ -23,6 +23,7 @@ from polyroute.ports import (
     Call,
     Credential,
     Endpoint,
+    Exchange,
     Observation,
     WireRequest,
 )
@@ -46,6 +47,14 @@ class Lane(Protocol):
     request: WireRequest
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """How to get an answer that takes more than sending the request."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked in place of the target's; None where it is the target's own."""
 
     def reader(self, content_type: bytes) -> AnswerReader:
         """The reader for an answer of this media type (lower case, parameters included)."""
@@ -99,6 +108,8 @@ def open_lane(
 class RelayLane:
     """The caller's bytes with the model, quirks and usage option changed; the answer's bytes as they come."""
 
+    model: str | None = None
+
     def __init__(
         self, conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target,
         credential: Credential | None,
@@ -106,6 +117,7 @@ class RelayLane:
         call = conversation.call
         self._call = call
         self._withhold_usage = False
+        self.exchange = adapter.exchange
         self.notes: tuple[str, ...] = ()
         self.dropped: tuple[str, ...] = ()
         body: bytes | Body
@@ -178,6 +190,8 @@ def _with_usage(given: msgspec.Raw | None) -> tuple[msgspec.Raw | dict[str, Any]
 class TranslateLane:
     """The request rendered in the target's dialect; the answer's events rendered back in the caller's."""
 
+    model: str | None = None
+
     def __init__(
         self, conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target,
         credential: Credential | None,
@@ -188,6 +202,7 @@ class TranslateLane:
                 ErrorKind.UNSUPPORTED, f"{target} does not speak {call.dialect}, and it cannot be translated."
             )
         self._call = call
+        self.exchange = adapter.exchange
         self._caller = codec(call.dialect)
         self._upstream = codec(endpoint.dialect)
         self._request = conversation.request

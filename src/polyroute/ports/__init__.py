@@ -27,6 +27,7 @@ from polyroute.ports.media import (
     ModelLister,
     Queued,
     Reply,
+    SocketOpener,
     Streamed,
     VoiceLister,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Queued",
     "Reply",
     "ResponseStore",
+    "SocketOpener",
     "StoredAttempt",
     "StoredDecision",
     "Streamed",

@@ -8,8 +8,8 @@ ledger or storage: they raise `AttemptFailed`, which the engine judges by the on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -56,6 +56,10 @@ class MediaSocket(Protocol):
 
     async def close(self) -> None:
         """Close it; may be called at any time."""
+
+
+SocketOpener = Callable[[str, Headers, float, float], Awaitable[MediaSocket]]
+"""Opens a WebSocket: URL, headers, seconds to connect, deadline (event-loop time). Raises AttemptFailed."""
 
 
 class MediaWire(Protocol):
@@ -125,6 +129,7 @@ class Maker(Protocol):
         cannot be asked at all, `invalid_request` when nobody could be asked that."""
 
 
+@runtime_checkable
 class Immediate(Maker, Protocol):
     """The answer to the call is the result."""
 
@@ -147,6 +152,7 @@ class MediaStream(Protocol):
         """Stop."""
 
 
+@runtime_checkable
 class Streamed(Maker, Protocol):
     """The answer's bytes are the result, and may be passed on while they come (speech)."""
 
@@ -154,6 +160,7 @@ class Streamed(Maker, Protocol):
         """Ask; returns when the provider has begun to answer. Raises AttemptFailed."""
 
 
+@runtime_checkable
 class Queued(Maker, Protocol):
     """Work that the provider accepts now and finishes later. `resubmits`: sending the same `idempotency_key` again after an
     unknown outcome cannot start the work twice. `pace`: seconds between polls, first and longest, unless the provider says."""

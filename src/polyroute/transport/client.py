@@ -277,13 +277,13 @@ def _send_failure(error: Exception) -> Failure:
         return error.__cause__.failure
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return failures.unavailable("the provider's TLS handshake failed", detail)
+            return failures.unavailable("the provider's TLS handshake failed", detail, unsent=True)
         case aiohttp.ClientConnectorDNSError():
-            return failures.unavailable("the provider's host name cannot be resolved", detail)
+            return failures.unavailable("the provider's host name cannot be resolved", detail, unsent=True)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return failures.unavailable("the HTTP proxy cannot be used", detail)
+            return failures.unavailable("the HTTP proxy cannot be used", detail, unsent=True)
         case aiohttp.ClientConnectorError():
-            return failures.unavailable("the provider cannot be reached", detail)
+            return failures.unavailable("the provider cannot be reached", detail, unsent=True)
         case aiohttp.ClientResponseError():
             return failures.bad_response("the answer is not valid HTTP", detail)
         case aiohttp.InvalidURL() | ValueError():

@@ -13,14 +13,13 @@ BODY = "while reading the answer's body"
 
 def timed_out(phase: str, patience: float | None = None) -> Failure:
     """A wait that lasted too long: `patience` seconds of its own, or until the attempt's deadline when None."""
-    if patience is None:
-        return Failure(kind=ErrorKind.TIMEOUT, message=f"the deadline passed {phase}")
-    return Failure(kind=ErrorKind.TIMEOUT, message=f"timed out after {patience:g} s {phase}")
+    message = f"the deadline passed {phase}" if patience is None else f"timed out after {patience:g} s {phase}"
+    return Failure(kind=ErrorKind.TIMEOUT, message=message, unsent=phase in (BEFORE, CONNECTING))
 
 
-def unavailable(message: str, detail: str | None = None) -> Failure:
+def unavailable(message: str, detail: str | None = None, *, unsent: bool = False) -> Failure:
     """Nobody answered. `detail` may name the address, which callers do not get to see."""
-    return Failure(kind=ErrorKind.UNAVAILABLE, message=message, detail=detail)
+    return Failure(kind=ErrorKind.UNAVAILABLE, message=message, detail=detail, unsent=unsent)
 
 
 def truncated(detail: str | None = None) -> Failure:

@@ -196,4 +196,4 @@ def _unreachable(address: Address, error: OSError) -> Failure:
         message = "the provider refused the connection"
     else:
         message = "the provider cannot be reached"
-    return failures.unavailable(message, f"{address.authority}: {failures.describe(error)}")
+    return failures.unavailable(message, f"{address.authority}: {failures.describe(error)}", unsent=True)

@@ -79,7 +79,8 @@ ERROR_TABLE: dict[ErrorKind, ErrorRule] = {
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why one attempt failed, in our words. `detail` is the provider's raw text, redacted: for the record, never for the
-    caller. `message` is shown to callers. `retry_after` is in seconds."""
+    caller. `message` is shown to callers. `retry_after` is in seconds. `unsent`: the request certainly did not reach the
+    provider."""
 
     kind: ErrorKind
     message: str
@@ -88,6 +89,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
     retry_after: float | None = None
     detail: str | None = None
+    unsent: bool = False
 
 
 class AttemptFailed(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -54,11 +55,11 @@ class Fields:
         if value is None or value == "":
             return None
         try:
-            if isinstance(value, bool):
-                raise ValueError
-            number = float(value)
+            number = float("nan" if isinstance(value, bool) else value)
         except (TypeError, ValueError):
             raise refuse(f"'{name}' must be a number, not {value!r}.", name) from None
+        if math.isnan(number):
+            raise refuse(f"'{name}' must be a number, not {value!r}.", name)
         if not least <= number <= most:
             raise refuse(f"'{name}' is {value}; it must be between {least:g} and {most:g}.", name)
         return number

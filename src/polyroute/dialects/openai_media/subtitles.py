@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from polyroute.types.media import Segment, Transcript, Word
 
 _LONGEST_CUE = 7.0  # seconds
+_SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff1f", "\uff01")
 _MOST_CHARACTERS = 84  # two lines of 42, the usual limit for subtitles
 
 
@@ -43,7 +44,7 @@ def _from_words(words: Iterable[Word]) -> Iterable[Segment]:
             word.end - held[0].start > _LONGEST_CUE
             or sum(len(one.word) + 1 for one in held) + len(word.word) > _MOST_CHARACTERS
             or word.speaker != held[0].speaker
-            or held[-1].word.rstrip().endswith((".", "!", "?", "。", "？", "！"))
+            or held[-1].word.rstrip().endswith(_SENTENCE_ENDS)
         ):
             yield _joined(held)
             held = []

@@ -1,0 +1,145 @@
+"""What a caller gives to work on, in the form that a provider takes: bytes, a data URI, or an address."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake
+from polyroute.types.artifacts import Artifact
+from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.media import InputRole, MediaInput, MediaRequest
+
+_BLOCK = 1 << 18
+_MOST_IN_MEMORY = 64 << 20  # bytes; what has to go into JSON cannot be streamed
+_LONGEST_KEPT_URL = 8192
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where media lies, and how it gets there. `public_url` is our address as others reach it, None when there is none."""
+
+    artifacts: ArtifactStore
+    files: FileStore
+    fetcher: Fetcher
+    public_url: str | None = None
+
+
+class FileOnDisk:
+    """A `ports.Body` over a local file."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._path = path
+        self._length = length
+
+    @property
+    def length(self) -> int:
+        """Size in bytes."""
+        return self._length
+
+    def chunks(self) -> Iterator[bytes]:
+        """The file from its start."""
+        with self._path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+
+class Inputs:
+    """The inputs of one request. Each is fetched and checked at most once, however many targets need it."""
+
+    def __init__(self, storage: Storage, request: MediaRequest, key_id: str | None) -> None:
+        self._storage = storage
+        self._key_id = key_id
+        self._param: dict[MediaInput, InputRole] = {item: item.role for item in request.inputs}
+        self._found: dict[MediaInput, Artifact] = {}
+        self._open = AsyncExitStack()
+
+    async def aclose(self) -> None:
+        """Give local copies back."""
+        await self._open.aclose()
+
+    async def artifact(self, item: MediaInput) -> Artifact:
+        """The stored bytes of an input. Raises PolyrouteError naming what is wrong with it."""
+        found = self._found.get(item)
+        if found is None:
+            found = self._found[item] = await self._store(item)
+        return found
+
+    async def read(self, item: MediaInput) -> tuple[bytes, str]:
+        """All of it in memory, and its media type."""
+        artifact = await self.artifact(item)
+        if artifact.size > _MOST_IN_MEMORY:
+            raise PolyrouteError(
+                ErrorKind.TOO_LARGE,
+                f"'{item.role}' has {artifact.size >> 20} MB; at most {_MOST_IN_MEMORY >> 20} MB can be sent to this provider.",
+                param=item.role,
+            )  # fmt: skip
+        blocks = [block async for block in self._storage.artifacts.open(artifact.id)]
+        return b"".join(blocks), artifact.media_type
+
+    async def body(self, item: MediaInput) -> tuple[Body, str]:
+        """Read from disk as it is sent."""
+        artifact = await self.artifact(item)
+        path = await self._open.enter_async_context(self._storage.artifacts.path(artifact.id))
+        return FileOnDisk(path, artifact.size), artifact.media_type
+
+    async def data_uri(self, item: MediaInput) -> str:
+        """All of it as a base64 data URI."""
+        content, media_type = await self.read(item)
+        return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+    async def url(self, item: MediaInput) -> str | None:
+        """Where the provider can fetch it."""
+        if item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL:
+            return item.url
+        if self._storage.public_url is None:
+            return None
+        artifact = await self.artifact(item)
+        return self._storage.public_url + self._storage.artifacts.sign(artifact.id)
+
+    async def _store(self, item: MediaInput) -> Artifact:
+        if item.artifact is not None:
+            return await self._own(item.artifact, item.role)
+        intake = Intake(origin="input", declared=item.media_type, param=item.role)
+        url = item.url or ""
+        if url.startswith("data:"):
+            content, declared = read_data_uri(url, item.role)
+            intake = msgspec.structs.replace(intake, declared=item.media_type or declared)
+            return await self._storage.artifacts.put(content, intake)
+        return await self._storage.fetcher.fetch(FetchOrder(url=url, intake=intake, from_caller=True))
+
+    async def _own(self, identifier: str, param: str) -> Artifact:
+        """An artifact by its own id, or by that of a file which this key uploaded."""
+        if identifier.startswith("file-"):
+            file = await self._storage.files.find(identifier, self._key_id)
+            if file is not None:
+                return file.artifact
+        elif (artifact := await self._storage.artifacts.stat(identifier)) is not None:
+            return artifact
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST,
+            f"'{param}': there is no file or artifact {identifier!r}; upload it with POST /v1/files.", param=param,
+        )  # fmt: skip
+
+
+def read_data_uri(uri: str, param: str) -> tuple[bytes, str | None]:
+    """A data URI's bytes and declared media type. Raises PolyrouteError(invalid_request)."""
+    head, comma, payload = uri.partition(",")
+    parts = head.removeprefix("data:").split(";")
+    try:
+        if not comma:
+            raise ValueError("no comma")
+        if "base64" in parts[1:]:
+            content = base64.b64decode("".join(payload.split()), validate=True)
+        else:
+            content = unquote_to_bytes(payload)
+    except (ValueError, binascii.Error) as error:
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST, f"'{param}' holds a data URI that is broken: {error}.", param=param
+        ) from error
+    return content, parts[0] or None

@@ -1,0 +1,203 @@
+"""The media lane of an attempt: the caller's media request, made by the target's media adapter, answered in the caller's
+dialect. To the rest of the engine it is one upstream answer like any other."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import msgspec
+
+from polyroute.dialects.openai_media.answers import JSON, Deliverable, render_images, render_transcript
+from polyroute.dialects.openai_media.requests import transcript_format
+from polyroute.engine.lanes import Conversation, Lane, LaneOpener, RelayLane
+from polyroute.engine.media.inputs import Storage
+from polyroute.engine.media.made import Collected, MadeAnswer, MadeReader
+from polyroute.engine.media.making import Order, make
+from polyroute.engine.media.wire import ProviderWire
+from polyroute.engine.media.work import OURS, MediaWork
+from polyroute.engine.runtime import LiveProvider
+from polyroute.ports import (
+    Adapter,
+    Credential,
+    Endpoint,
+    MediaStream,
+    Observation,
+    SocketOpener,
+    Streamed,
+    Timeouts,
+    Transport,
+    WireRequest,
+)
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.types.media import Made, MediaRequest
+from polyroute.types.operations import Dialect
+from polyroute.types.plans import Target
+
+EVENT_STREAM = b"text/event-stream"
+_TRANSCRIPTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
+_IMAGES = frozenset({Dialect.OPENAI_IMAGES, Dialect.OPENAI_IMAGE_EDITS})
+_ESSENTIAL = frozenset({"mask", "image", "video", "audio", "reference_audio", "first_frame", "voice"})
+"""What the result would be another one without: a target that cannot honour it must not answer."""
+
+
+class MediaFloor(msgspec.Struct, frozen=True, kw_only=True):
+    """What media work needs beyond the engine: where media lies, and sockets."""
+
+    storage: Storage
+    sockets: SocketOpener
+
+
+class MediaLane:
+    """One attempt at a media adapter. What it made is told by the answer that `exchange` gives."""
+
+    def __init__(
+        self, work: MediaWork, provider: LiveProvider, endpoint: Endpoint, target: Target, credential: Credential | None,
+        sockets: SocketOpener,
+    ) -> None:  # fmt: skip
+        self.dropped: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.request = WireRequest("POST", provider.row.base_url, [])
+        self.model: str | None = None
+        self._work = work
+        self._call = work.call
+        self._provider = provider
+        self._endpoint = endpoint
+        self._target = target
+        self._credential = credential
+        self._sockets = sockets
+        self._stream: MediaStream | None = None
+        self._made: Made | None = None
+
+    async def exchange(
+        self, transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
+    ) -> MadeAnswer:
+        """Have it made. Raises AttemptFailed."""
+        try:
+            return await self._make(transport, timeouts, deadline)
+        except PolyrouteError as error:
+            raise AttemptFailed(
+                Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
+            ) from error
+        except msgspec.MsgspecError as error:
+            message = "The provider's answer is not what was due."
+            raise AttemptFailed(
+                Failure(kind=ErrorKind.BAD_RESPONSE, message=message, detail=str(error)[:500])
+            ) from error
+
+    async def _make(self, transport: Transport, timeouts: Timeouts, deadline: float) -> MadeAnswer:
+        wanted, target = await self._work.request(), self._target
+        model = self._provider.row.model_for(wanted.task, target.model)
+        self.model = model
+        maker = None if self._provider.media is None else self._provider.media.maker(wanted.task, model)
+        if maker is None:
+            raise PolyrouteError(ErrorKind.UNSUPPORTED, f"{target.provider}/{model} cannot do {wanted.task}.")
+        fitted = maker.fit(wanted, model)
+        self.dropped, self.notes = fitted.dropped, fitted.notes
+        self._check_dropped(target)
+        credential = None if self._credential is None else self._credential.label
+        wire = ProviderWire(
+            self._provider, self._endpoint, target, self._credential, transport, await self._work.inputs(),
+            sockets=self._sockets, timeouts=timeouts, deadline=deadline,
+        )  # fmt: skip
+        if isinstance(maker, Streamed) and self._call.stream:
+            self._stream = await maker.stream(fitted.request, model, wire)
+            return MadeAnswer(self._stream.media_type.encode(), stream=self._stream)
+        if isinstance(maker, Streamed):
+            maker = Collected(maker)
+        made = await make(
+            maker,
+            Order(
+                request_id=self._call.id, request=fitted.request, target=target, model=model, credential=credential,
+                wire=wire, tracker=self._work.tracker, storage=self._work.storage, deadline=deadline,
+                simulated=self._provider.row.simulated,
+            ),
+        )  # fmt: skip
+        self.notes = (*self.notes, *made.notes)
+        self._made = msgspec.structs.replace(made, notes=self.notes, dropped=self.dropped)
+        return await self._rendered(self._made, fitted.request)
+
+    def _check_dropped(self, target: Target) -> None:
+        """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
+        options, dropped = self._call.options, set(self.dropped)
+        lost = dropped if options.strict else dropped & (_ESSENTIAL | set(options.require))
+        if lost:
+            raise PolyrouteError(
+                ErrorKind.UNSUPPORTED, f"{target} cannot honour {', '.join(sorted(lost))}.", param=min(lost)
+            )
+
+    # ---------------------------------------------------------------- the answer
+
+    async def _rendered(self, made: Made, request: MediaRequest) -> MadeAnswer:
+        call = self._call
+        if call.dialect in _TRANSCRIPTS:
+            task = "translate" if call.dialect is Dialect.OPENAI_TRANSLATIONS else "transcribe"
+            body, media_type = render_transcript(made, transcript_format(request.format), task)
+            return MadeAnswer(media_type, body)
+        if call.dialect in _IMAGES:
+            images = [await self._deliver(made, number) for number in range(len(made.artifacts))]
+            created = int(made.artifacts[0].created_at) if made.artifacts else 0
+            if call.stream:
+                return MadeAnswer(EVENT_STREAM, _image_events(call.dialect, images, created))
+            return MadeAnswer(JSON, render_images(made, images, created))
+        if call.dialect is Dialect.OPENAI_SPEECH and made.artifacts:
+            first = made.artifacts[0]
+            return MadeAnswer(first.media_type.encode(), chunks=self._work.storage.artifacts.open(first.id))
+        return MadeAnswer(JSON, msgspec.json.encode(made))
+
+    async def _deliver(self, made: Made, number: int) -> Deliverable:
+        artifact, storage = made.artifacts[number], self._work.storage
+        revised = made.revised_prompts[number] if number < len(made.revised_prompts) else None
+        raw = (self._call.fields or {}).get("response_format")
+        if raw is not None and bytes(raw) == b'"url"':
+            return Deliverable(
+                url=(storage.public_url or "") + storage.artifacts.sign(artifact.id), revised_prompt=revised
+            )
+        content = b"".join([block async for block in storage.artifacts.open(artifact.id)])
+        return Deliverable(b64_json=base64.b64encode(content).decode(), revised_prompt=revised)
+
+    def reader(self, content_type: bytes) -> MadeReader:
+        """Hands the answer on; it was checked when it was made."""
+        return MadeReader(self._usage_into)
+
+    def _usage_into(self, seen: Observation) -> None:
+        if self._made is not None:
+            seen.usage = self._made.usage
+        elif self._stream is not None:
+            seen.usage = self._stream.usage()
+
+    def media_type(self, upstream: bytes) -> bytes:
+        """As rendered."""
+        return upstream
+
+    def closing(self, seen: Observation) -> bytes:
+        """Nothing."""
+        return b""
+
+
+def _image_events(dialect: Dialect, images: list[Deliverable], created: int) -> bytes:
+    """The end of an image stream; nobody but OpenAI shows pictures while they form."""
+    kind = "image_generation.completed" if dialect is Dialect.OPENAI_IMAGES else "image_edit.completed"
+    events = (
+        {
+            "type": kind,
+            "created_at": created,
+            "b64_json": image.b64_json or "",
+            **({"url": image.url} if image.url else {}),
+        }
+        for image in images
+    )
+    return b"".join(b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(event)) for event in events)
+
+
+def media_opener(work: MediaWork, providers: Mapping[str, LiveProvider], sockets: SocketOpener) -> LaneOpener:
+    """Opens the lanes of a media request: relay where the target speaks the caller's dialect, else the media lane."""
+
+    def open_media(
+        conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None
+    ) -> Lane:
+        if endpoint.dialect is conversation.call.dialect and endpoint.dialect not in OURS:
+            return RelayLane(conversation, adapter, endpoint, target, credential)
+        return MediaLane(work, providers[target.provider], endpoint, target, credential, sockets)
+
+    return open_media

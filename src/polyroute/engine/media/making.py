@@ -1,0 +1,164 @@
+"""Having something made by one provider: at once, as a stream, or handed over and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+
+import msgspec
+
+from polyroute.engine.media.inputs import Storage, read_data_uri
+from polyroute.engine.media.tracking import Tracker
+from polyroute.engine.media.wire import ProviderWire
+from polyroute.ports import FetchOrder, Immediate, Intake, Queued
+from polyroute.types.artifacts import Artifact, MediaFamily
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.types.media import OPERATION_OF_TASK, Handle, Made, MediaRequest, Outcome, Produced, Progress
+from polyroute.types.operations import Operation
+from polyroute.types.plans import Target
+
+FAMILY_OF: dict[Operation, MediaFamily] = {
+    Operation.IMAGE: "image", Operation.VIDEO: "video", Operation.SPEECH: "audio", Operation.MUSIC: "audio",
+}  # fmt: skip
+"""What has to come out; composing gives sound or a picture with it."""
+_CANCEL_PATIENCE = 10.0
+_DEEPER = 1.5
+"""By how much each wait between polls is longer than the one before (media.md 1)."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at a provider: what is wanted of which target, over which wire, and who follows it."""
+
+    request_id: str
+    request: MediaRequest
+    target: Target
+    model: str
+    credential: str | None
+    wire: ProviderWire
+    tracker: Tracker
+    storage: Storage
+    deadline: float
+    simulated: bool
+
+
+def idempotency_key(request_id: str, target: Target) -> str:
+    """A UUID of version 4's form that is the same for every try of one target within one request."""
+    digest = hashlib.blake2b(f"{request_id}\0{target}".encode(), digest_size=16).digest()
+    return str(uuid.UUID(bytes=digest, version=4))
+
+
+async def make(maker: Immediate | Queued, order: Order) -> Made:
+    """The stored results. Raises AttemptFailed; PolyrouteError for inputs that nobody can use."""
+    if isinstance(maker, Immediate):
+        outcome = await maker.make(order.request, order.model, order.wire)
+    else:
+        outcome = await _wait_for(maker, order)
+    return await store(outcome, order)
+
+
+async def _wait_for(maker: Queued, order: Order) -> Outcome:
+    tracker, wire = order.tracker, order.wire
+    key = idempotency_key(order.request_id, order.target)
+    handle = await tracker.submitting(order.target, order.credential, key, resubmits=maker.resubmits)
+    if handle is None:
+        request = msgspec.structs.replace(order.request, idempotency_key=key)
+        try:
+            submitted = await maker.submit(request, order.model, wire)
+        except AttemptFailed as failed:
+            if failed.failure.kind is not ErrorKind.UNKNOWN_OUTCOME:
+                await tracker.refused()
+            raise
+        if isinstance(submitted, Outcome):
+            return submitted
+        handle = submitted
+        await _keep(tracker, handle)
+    try:
+        return await _poll(maker, handle, order)
+    except AttemptFailed as failed:
+        if failed.failure.kind is ErrorKind.TIMEOUT:
+            await _cancel(maker, handle, wire)
+        raise
+    except asyncio.CancelledError:
+        if not tracker.durable:
+            await asyncio.shield(_cancel(maker, handle, wire))
+        raise
+
+
+async def _keep(tracker: Tracker, handle: Handle) -> None:
+    """Nothing may come between acceptance and its record."""
+    await asyncio.shield(asyncio.ensure_future(tracker.accepted(handle)))
+
+
+async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
+    loop = asyncio.get_running_loop()
+    wait, longest = maker.pace
+    wait = handle.first_poll if handle.first_poll is not None else wait
+    while True:
+        if loop.time() + wait >= order.deadline:
+            raise AttemptFailed(Failure(kind=ErrorKind.TIMEOUT, message="The provider did not finish in time."))
+        await order.tracker.woken(wait)
+        state = await maker.poll(handle, order.wire)
+        if isinstance(state, Outcome):
+            return state
+        await order.tracker.progress(state)
+        wait = _next_wait(state, wait, maker.pace[0], longest)
+
+
+def _next_wait(state: Progress, wait: float, first: float, longest: float) -> float:
+    if state.poll_after is not None:
+        return max(state.poll_after, 0.05)
+    return min(max(wait, first) * _DEEPER, longest)
+
+
+async def _cancel(maker: Queued, handle: Handle, wire: ProviderWire) -> None:
+    """Tell the provider that nobody waits any more; what cannot be told runs out by itself."""
+    try:
+        async with asyncio.timeout(_CANCEL_PATIENCE):
+            await maker.cancel(handle, wire)
+    except (AttemptFailed, TimeoutError):
+        return
+
+
+# ---------------------------------------------------------------- results
+
+
+async def store(outcome: Outcome, order: Order) -> Made:
+    """Results are copied into the artifact store at once: providers' addresses expire."""
+    artifacts = [await _stored(item, order) for item in outcome.produced]
+    if not artifacts and outcome.text is None and outcome.transcript is None and outcome.voice is None:
+        raise AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message="The provider produced nothing."))
+    revised = tuple(item.revised_prompt for item in outcome.produced)
+    return Made(
+        artifacts=tuple(artifacts),
+        text=outcome.text if outcome.text is not None else outcome.transcript.text if outcome.transcript else None,
+        transcript=outcome.transcript,
+        voice=outcome.voice,
+        usage=outcome.usage,
+        revised_prompts=revised if any(revised) else (),
+        notes=outcome.notes,
+    )
+
+
+async def _stored(item: Produced, order: Order) -> Artifact:
+    family = FAMILY_OF.get(OPERATION_OF_TASK[order.request.task])
+    intake = Intake(
+        origin=f"{order.target.provider} {order.request_id}", expected=family, declared=item.media_type,
+        simulated=order.simulated,
+    )  # fmt: skip
+    if item.data is not None:
+        return await order.storage.artifacts.put(item.data, intake)
+    url = item.url or ""
+    if url.startswith("data:"):
+        from_uri, declared = _data_of(url)
+        return await order.storage.artifacts.put(from_uri, msgspec.structs.replace(intake, declared=declared))
+    headers = order.wire.headers_for(url) if item.authenticated else []
+    trusted = (order.wire.base_url,) if order.wire.may_be_private else ()
+    return await order.storage.fetcher.fetch(FetchOrder(url=url, intake=intake, headers=headers, trusted=trusted))
+
+
+def _data_of(uri: str) -> tuple[bytes, str | None]:
+    try:
+        return read_data_uri(uri, "result")
+    except PolyrouteError as error:
+        raise AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message="The provider's result is broken.")) from error

@@ -1,0 +1,78 @@
+"""A caller's media request on its way through the attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from polyroute.dialects.openai_media.requests import parse_media
+from polyroute.engine.forms import Form, Upload
+from polyroute.engine.media.inputs import Inputs, Storage
+from polyroute.engine.media.tracking import Tracker, Untracked
+from polyroute.ports import Call, Intake
+from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.media import MediaInput, MediaRequest
+from polyroute.types.operations import MEDIA_DIALECT_OF
+
+OURS = frozenset(MEDIA_DIALECT_OF.values())
+"""The dialects of our own vocabulary."""
+
+
+class MediaWork:
+    """A media request: parsed once, its uploads stored once, however many targets are tried."""
+
+    def __init__(self, call: Call, form: Form | None, storage: Storage, tracker: Tracker | None = None) -> None:
+        self.call = call
+        self.storage = storage
+        self.tracker: Tracker = tracker or Untracked()
+        self._form = form
+        self._request: MediaRequest | None = None
+        self._inputs: Inputs | None = None
+
+    async def request(self) -> MediaRequest:
+        """The request. Raises PolyrouteError(invalid_request) naming the field."""
+        if self._request is None:
+            self._request = await self._parse()
+        return self._request
+
+    async def inputs(self) -> Inputs:
+        """What the caller gave."""
+        if self._inputs is None:
+            key = self.call.key
+            self._inputs = Inputs(self.storage, await self.request(), None if key is None else key.id)
+        return self._inputs
+
+    async def aclose(self) -> None:
+        """The request is over."""
+        if self._inputs is not None:
+            await self._inputs.aclose()
+
+    async def _parse(self) -> MediaRequest:
+        call = self.call
+        if call.dialect in OURS:
+            return decode_request(call)
+        if self._form is None:
+            return parse_media(call.dialect, _values(call.fields or {}))
+        files = [await self._upload(self._form, upload) for upload in self._form.uploads()]
+        return parse_media(call.dialect, self._form.values(), files)
+
+    async def _upload(self, form: Form, upload: Upload) -> MediaInput:
+        name = upload.name.removesuffix("[]")
+        role: Any = {"file": "audio", "mask": "mask"}.get(name, "image")
+        intake = Intake(origin="upload", declared=upload.media_type, param=name)
+        artifact = await self.storage.artifacts.put(form.read(upload), intake)
+        return MediaInput(role=role, artifact=artifact.id, media_type=artifact.media_type, name=upload.filename)
+
+
+def decode_request(call: Call) -> MediaRequest:
+    """The MediaRequest in a call of our own dialect. Raises PolyrouteError(invalid_request)."""
+    fields = {name: value for name, value in (call.fields or {}).items() if name in MediaRequest.__struct_fields__}
+    try:
+        return msgspec.json.decode(msgspec.json.encode(fields), type=MediaRequest)
+    except msgspec.MsgspecError as error:
+        raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"The request is no media request: {error}.") from error
+
+
+def _values(fields: dict[str, msgspec.Raw]) -> dict[str, Any]:
+    return {name: msgspec.json.decode(raw) for name, raw in fields.items()}
