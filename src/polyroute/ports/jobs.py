@@ -113,8 +113,11 @@ class JobStore(Protocol):
     async def waiting(self, executor: str, alive_since: float, limit: int = 500) -> Sequence[Job]:
         """Jobs that nobody living has: new ones, released ones, and those of workers not heard of since `alive_since`."""
 
-    async def cancelled(self, executor: str) -> Sequence[str]:
-        """Jobs of this worker that were asked to stop."""
+    async def called(self, executor: str) -> Sequence[tuple[str, bool]]:
+        """Jobs of this worker that somebody wants something of: True, that they stop; False, a look at their provider."""
+
+    async def called_back(self, provider: str, handle_id: str) -> str | None:
+        """A provider reports on work that it accepted; the id of the job that it is about, None when there is none."""
 
     async def any_waiting(self) -> bool:
         """Whether there is any job to work on at all: one cheap look."""

@@ -16,10 +16,10 @@ from polyroute.types.media import Handle, Made, MediaRequest, Task
 JOB_COLUMNS = (
     "id", "key_id", "user_id", "task", "model", "surface", "state", "percent", "provider", "provider_model", "attempts",
     "cost_usd", "created_at", "started_at", "ended_at", "deadline", "request", "options", "details", "result", "error",
-    "webhook", "idempotency", "digest", "executor", "epoch", "cancel_requested", "abandoned",
+    "webhook", "idempotency", "digest", "executor", "epoch", "cancel_requested", "abandoned", "nudged",
 )  # fmt: skip
 JOB_ATTEMPT_COLUMNS = (
-    "job_id", "number", "provider", "model", "credential", "phase", "idempotency_key", "handle", "started_at", "ended_at",
+    "job_id", "number", "provider", "model", "credential", "phase", "idempotency_key", "handle", "handle_id", "started_at", "ended_at",
     "http_status", "error_kind", "error_message", "error_detail",
 )  # fmt: skip
 EVENT_COLUMNS = ("job_id", "number", "at", "name", "data")
@@ -59,7 +59,7 @@ def new_job_values(order: JobOrder, driver: Driver) -> tuple[Any, ...]:
         order.id, order.key_id, order.user_id, order.task.value, order.model, order.surface, JobState.QUEUED.value, None,
         None, None, 0, None, driver.timestamp(order.created_at), None, None, driver.timestamp(order.deadline),
         encode(order.request), order.options.decode(), encode(order.details), None, None, encode_or_none(order.webhook),
-        idempotency_of(order), order.digest, None, 0, False, False,
+        idempotency_of(order), order.digest, None, 0, False, False, False,
     )  # fmt: skip
 
 
@@ -99,8 +99,8 @@ def attempt_values(job_id: str, attempt: JobAttempt, driver: Driver) -> tuple[An
     """The values of JOB_ATTEMPT_COLUMNS."""
     return (
         job_id, attempt.number, attempt.provider, attempt.model, attempt.credential, attempt.phase,
-        attempt.idempotency_key, encode_or_none(attempt.handle), driver.timestamp(attempt.started_at),
-        None if attempt.ended_at is None else driver.timestamp(attempt.ended_at),
+        attempt.idempotency_key, encode_or_none(attempt.handle), None if attempt.handle is None else attempt.handle.id,
+        driver.timestamp(attempt.started_at), None if attempt.ended_at is None else driver.timestamp(attempt.ended_at),
         attempt.http_status, attempt.error_kind, _plain(attempt.error_message), _plain(attempt.error_detail),
     )  # fmt: skip
 
@@ -113,7 +113,7 @@ def _plain(text: str | None) -> str | None:
 def read_attempt(row: Sequence[Any]) -> JobAttempt:
     """A row of JOB_ATTEMPT_COLUMNS."""
     at = dict(zip(JOB_ATTEMPT_COLUMNS, row, strict=True))
-    del at["job_id"]
+    del at["job_id"], at["handle_id"]
     at["handle"] = None if at["handle"] is None else _handle.decode(at["handle"])
     at["started_at"], at["ended_at"] = seconds(at["started_at"]) or 0.0, seconds(at["ended_at"])
     return JobAttempt(**at)

@@ -108,8 +108,8 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             driver.execute(
-                driver.sql("UPDATE job_attempts SET phase = 'submitted', handle = ? WHERE job_id = ? AND number = ?"),
-                (encode(handle), job.id, number),
+                driver.sql("UPDATE job_attempts SET phase = 'submitted', handle = ?, handle_id = ? WHERE job_id = ? AND number = ?"),
+                (encode(handle), handle.id, job.id, number),
             )
             driver.execute(
                 driver.sql(
@@ -221,17 +221,38 @@ class JobTable(JobRecords):
 
         return await self._run(change, _WORKER_WAITS)
 
-    async def cancelled(self, executor: str) -> Sequence[str]:
-        """Jobs of this worker that were asked to stop."""
+    async def called(self, executor: str) -> Sequence[tuple[str, bool]]:
+        """Jobs of this worker that somebody wants something of: True, that they stop; False, a look at their provider."""
 
-        def change(driver: Driver) -> Sequence[str]:
+        def change(driver: Driver) -> Sequence[tuple[str, bool]]:
             rows = driver.execute(
-                driver.sql(f"SELECT id FROM jobs WHERE executor = ? AND cancel_requested = ? AND {_TO_DO}"),  # noqa: S608
-                (executor, True),
+                driver.sql(
+                    "SELECT id, cancel_requested FROM jobs WHERE executor = ? AND (cancel_requested = ? OR nudged = ?) "
+                    f"AND {_TO_DO}"  # noqa: S608
+                ),
+                (executor, True, True),
             ).fetchall()
-            return [row[0] for row in rows]
+            if rows:
+                driver.execute(driver.sql("UPDATE jobs SET nudged = ? WHERE executor = ?"), (False, executor))
+            return [(row[0], bool(row[1])) for row in rows]
 
         return await self._run(change, _WORKER_WAITS)
+
+    async def called_back(self, provider: str, handle_id: str) -> str | None:
+        """A provider reports on work that it accepted; the id of the job that it is about."""
+
+        def change(driver: Driver) -> str | None:
+            row = driver.execute(
+                driver.sql(
+                    "SELECT job_id FROM job_attempts WHERE handle_id = ? AND provider = ? AND phase = 'submitted'"
+                ),
+                (handle_id, provider),
+            ).fetchone()
+            if row is not None:
+                driver.execute(driver.sql("UPDATE jobs SET nudged = ? WHERE id = ?"), (True, row[0]))
+            return None if row is None else row[0]
+
+        return await self._run(change)
 
     async def any_waiting(self) -> bool:
         """Whether there is any job to work on."""

@@ -180,18 +180,18 @@ class JobRecords:
             ).rowcount
             if not changed:
                 return None
-            phase = "submitted" if decision == "adopt" else "failed"
+            moment: Any = driver.timestamp(at)
+            if decision == "adopt" and handle is not None:
+                change = "phase = 'submitted', handle = ?, handle_id = ?, error_kind = NULL"
+                given = [encode(handle), handle.id]
+            else:
+                change = "phase = 'failed', ended_at = ?, error_kind = COALESCE(error_kind, 'unknown_outcome')"
+                given = [moment]
+            # Work whose handle is known is looked after again by `retry`; only `abandon` gives it up.
+            which = "('intent', 'unknown')" if decision == "retry" else "('intent', 'unknown', 'submitted')"
             driver.execute(
-                driver.sql(
-                    "UPDATE job_attempts SET phase = ?, handle = ?, ended_at = ? WHERE job_id = ? AND phase IN "
-                    "('intent', 'unknown')"
-                ),
-                (
-                    phase,
-                    None if handle is None else encode(handle),
-                    None if decision == "adopt" else driver.timestamp(at),
-                    job_id,
-                ),
+                driver.sql(f"UPDATE job_attempts SET {change} WHERE job_id = ? AND phase IN {which}"),  # noqa: S608
+                (*given, job_id),
             )
             add_event(driver, job_id, at, "state", {"state": JobState.QUEUED.value, "decision": decision})
             return one_job(driver, job_id)

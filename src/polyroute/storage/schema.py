@@ -257,6 +257,7 @@ jobs = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False, doc="how many workers have had it"),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("abandoned", sa.Boolean, nullable=False, doc="an operator gave up an unknown acceptance"),
+    sa.Column("nudged", sa.Boolean, nullable=False, doc="its provider has reported back"),
 )
 
 job_attempts = sa.Table(
@@ -270,6 +271,7 @@ job_attempts = sa.Table(
     sa.Column("phase", sa.Text, nullable=False, doc="types.jobs.Phase"),
     sa.Column("idempotency_key", sa.Text, doc="what was sent with it"),
     sa.Column("handle", sa.Text, doc="the provider's reference, types.media.Handle as JSON"),
+    sa.Column("handle_id", sa.Text, index=True, doc="its id, by which the provider reports back"),
     sa.Column("started_at", UtcTimestamp, nullable=False),
     sa.Column("ended_at", UtcTimestamp),
     sa.Column("http_status", sa.Integer),

@@ -3,6 +3,7 @@ dialect. To the rest of the engine it is one upstream answer like any other."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 
@@ -73,8 +74,9 @@ class MediaLane:
         self, transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
     ) -> MadeAnswer:
         """Have it made. Raises AttemptFailed."""
+        own = asyncio.get_running_loop().time() + timeouts.total  # a job's deadline leaves time for other targets
         try:
-            return await self._make(transport, timeouts, deadline)
+            return await self._make(transport, timeouts, min(deadline, own))
         except PolyrouteError as error:
             raise AttemptFailed(
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)

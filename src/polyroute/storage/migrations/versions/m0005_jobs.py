@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
         sa.Column("abandoned", sa.Boolean, nullable=False),
+        sa.Column("nudged", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("idempotency", name="uq_jobs_idempotency"),
     )
@@ -60,6 +61,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.Text, nullable=False),
         sa.Column("idempotency_key", sa.Text),
         sa.Column("handle", sa.Text),
+        sa.Column("handle_id", sa.Text),
         sa.Column("started_at", UtcTimestamp, nullable=False),
         sa.Column("ended_at", UtcTimestamp),
         sa.Column("http_status", sa.Integer),
@@ -70,6 +72,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_job_attempts_job_id_jobs", ondelete="CASCADE"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_job_attempts_handle_id", "job_attempts", ["handle_id"])
     op.create_table(
         "job_events",
         sa.Column("job_id", sa.Text, nullable=False),
