@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polyroute.api.fastlane import Application, FastLane
+from polyroute.api.files import FilePaths
 from polyroute.api.requests import read_head
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogProblem, read_input
@@ -25,6 +26,7 @@ from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
+from polyroute.media import Media
 from polyroute.ports import Credential, Headers
 from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
@@ -111,6 +113,7 @@ class App:
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = price_book(self._database)
         self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
+        self.media = Media(settings, self._database, lambda: _pepper(settings, self._database))
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
         self.gateway = Gateway(
@@ -125,6 +128,7 @@ class App:
                 )
             ),
             ready=self._problems,
+            media=self.media.floor(),
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
@@ -140,7 +144,15 @@ class App:
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
-        return FastLane(self.gateway, self._control, self._responses, max_body=self.settings.server.max_body_mb << 20)
+        files = FilePaths(
+            self.gateway.admission,
+            self.media.artifacts,
+            self.media.files,
+            limit=self.settings.artifacts.max_file_mb << 20,
+        )
+        return FastLane(
+            self.gateway, self._control, self._responses, files, max_body=self.settings.server.max_body_mb << 20
+        )
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
@@ -178,6 +190,7 @@ class App:
         if self._keys is not None:
             self._keys.start()
         self._pricing = asyncio.create_task(self._watch_prices())
+        self.media.start()
         await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
 
@@ -192,6 +205,7 @@ class App:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
         self._responses.close()
+        await self.media.stop()
         self._database.close()
 
     async def _watch_prices(self) -> None:
@@ -225,7 +239,7 @@ class App:
 
     def _reload(self) -> Runtime:
         settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
-        for section in ("server", "storage", "auth"):
+        for section in ("server", "storage", "auth", "artifacts", "fetch"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
@@ -253,6 +267,12 @@ def state_folder(settings: Settings, database: Database) -> StateFolder:
     path = database.path
     beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
     return StateFolder(settings.storage.state or beside)
+
+
+def media_storage(settings: Settings) -> Media:
+    """Stored media, for the command line. Raises StorageError."""
+    database = open_database(settings.storage.database)
+    return Media(settings, database, lambda: _pepper(settings, database))
 
 
 def key_storage(settings: Settings) -> tuple[Database, bytes]:

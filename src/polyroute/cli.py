@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyroute.artifacts_cli import artifacts_app
 from polyroute.types.version import __version__
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ keys_app = typer.Typer(help="Keys that callers present (auth.mode: keys).", no_a
 db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
+app.add_typer(artifacts_app, name="artifacts")
 
 Config = Annotated[
     Path | None,

@@ -56,6 +56,8 @@ def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int
 
 def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | None, *, announce: bool) -> int:
     """Serve from this process."""
+    found = settings.server.model_copy(update={"port": listener.getsockname()[1]})  # links to results name it
+    settings = settings.model_copy(update={"server": found})
     app = build_app(settings, sandbox_url=sandbox_url)
     return uvloop.run(_serve(app, listener, announce=announce))
 

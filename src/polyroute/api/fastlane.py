@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from polyroute.api import vapi
 from polyroute.api.errors import error_headers, render_error
 from polyroute.api.exchange import AsgiExchange, Exchange
+from polyroute.api.files import FilePaths
 from polyroute.api.framing import ArrayFraming
 from polyroute.api.requests import BegunError, ClientGone, Head, Receive, Scope, Send
 from polyroute.api.responses import Continuation
@@ -62,11 +63,18 @@ class FastLane:
     """The ASGI application. `control` makes the control application, which is loaded when it is first asked for."""
 
     def __init__(
-        self, gateway: Gateway, control: Callable[[], Application], responses: ResponseStore, *, max_body: int
+        self,
+        gateway: Gateway,
+        control: Callable[[], Application],
+        responses: ResponseStore,
+        files: FilePaths | None = None,
+        *,
+        max_body: int,
     ) -> None:
         self.lean_paths: Mapping[bytes, tuple[str, Dialect]] = _LEAN_PATHS
         self._gateway = gateway
         self._responses = responses
+        self._files = files
         self._small_paths = SmallPaths(gateway, responses, max_body=max_body)
         self._make_control = control
         self._control: Application | None = None
@@ -96,6 +104,9 @@ class FastLane:
         request_id = new_request_id()
         dialect = dialect_of_small_path(scope["path"])
         try:
+            if self._files is not None and self._files.serves(scope["path"]):
+                await self._files.answer(scope, receive, send)
+                return
             answer = await self._small_paths.answer(scope, receive, request_id)
         except PolyrouteError as error:
             await _send_error(AsgiExchange(scope, receive, send), dialect, error.status, error, request_id)

@@ -6,7 +6,7 @@ provider did wrong is an AttemptFailed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -49,8 +49,8 @@ class ArtifactStore(Protocol):
     async def stat(self, artifact_id: str) -> Artifact | None:
         """What is known of an artifact; None when there is none of that id (any more)."""
 
-    def open(self, artifact_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        """Its bytes from `start` up to, not with, `stop`, in blocks. Close the iterator (`aclosing`) when leaving early.
+    def open(self, artifact_id: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Its bytes from `start` up to, not with, `stop`, in blocks. Close it (`aclosing`) when leaving early.
 
         Raises PolyrouteError: `not_found`.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polyroute.routing.breakers import BreakerView
 from polyroute.routing.candidates import Candidate, Entry, Facts, PlanRequest, RouteRules
 from polyroute.routing.policies import PolicyInputs, expected_cost
-from polyroute.types.operations import OPERATION_OF, Dialect, Operation
+from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
 from polyroute.types.plans import Drop, DropCause, Target
 
 
@@ -39,8 +39,12 @@ def static_drop(
 
 
 def _reaches(asked: Dialect, spoken: Dialect) -> bool:
-    """Whether a request in one dialect can be sent in another: chat translates, everything else is relayed as it is."""
-    return asked is spoken or (OPERATION_OF[asked] is Operation.CHAT and OPERATION_OF[spoken] is Operation.CHAT)
+    """Whether a request in one dialect can be sent in another: chat translates, media adapters take whatever is media, and
+    everything else is relayed as it is."""
+    operation = OPERATION_OF[asked]
+    if asked is spoken or spoken is MEDIA_DIALECT_OF.get(operation):
+        return True
+    return operation is Operation.CHAT and OPERATION_OF[spoken] is Operation.CHAT
 
 
 def _is_allowed(target: Target, allowed: frozenset[str] | None) -> bool:

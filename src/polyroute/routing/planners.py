@@ -9,7 +9,7 @@ from polyroute.routing.candidates import Candidate, RouteRules
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import Terms, terms_of_price
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Capability, Operation, ProviderKind
+from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import DropCause, Plan, Target
 from polyroute.types.usage import Price
 
@@ -110,6 +110,13 @@ class _Source:
             found.append(self._candidate(target, provider, priority=number, fallback=fallback))
         return found
 
+    def _dialects(self, provider: Provider) -> frozenset[Dialect]:
+        """What it speaks for the operation; one with a media adapter takes any media request."""
+        spoken = {one.dialect for one in provider.endpoints if OPERATION_OF[one.dialect] is self._operation}
+        if spoken and provider.media_adapter is not None and self._operation in MEDIA_DIALECT_OF:
+            spoken.add(MEDIA_DIALECT_OF[self._operation])
+        return frozenset(spoken)
+
     def _candidate(self, target: Target, provider: Provider, *, priority: float | None, fallback: bool) -> Candidate:
         facts = self._models.get(target) or provider.model_facts.get(target.model, _NOTHING)
         price, mark_up = facts.price, 1.0
@@ -121,9 +128,7 @@ class _Source:
             kind=provider.kind,
             enabled=provider.enabled,
             operations=provider.serves,
-            dialects=frozenset(
-                endpoint.dialect for endpoint in provider.endpoints if OPERATION_OF[endpoint.dialect] is self._operation
-            ),
+            dialects=self._dialects(provider),
             capabilities=(provider.capabilities or None) if facts.capabilities is None else facts.capabilities,
             context=facts.context,
             tags=provider.tags | facts.tags,

@@ -31,8 +31,40 @@ FaultKind = Literal[
     "reject_prefill",
     "invalid_key",
     "quota",
+    "lost_after_acceptance",
+    "duplicate_callback",
+    "callback_lost",
+    "missing_at_first",
+    "expired_url",
+    "moderation",
+    "key_revoked",
+    "stuck",
+    "job_failed",
+    "wrong_media_type",
+    "foreign_url",
+    "redirected_file",
+    "huge_file",
+    "cut_file",
+    "slow_file",
 ]
-SandboxOperation = Literal["chat", "embed", "moderate", "image", "speech", "transcription", "models", "other"]
+SandboxOperation = Literal[
+    "chat",
+    "embed",
+    "moderate",
+    "image",
+    "video",
+    "speech",
+    "transcription",
+    "music",
+    "effects",
+    "clone",
+    "voices",
+    "poll",
+    "cancel",
+    "file",
+    "models",
+    "other",
+]
 
 FAULT_MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -54,10 +86,27 @@ FAULT_MEANINGS: Mapping[str, str] = MappingProxyType(
         "reject_prefill": "refuses a conversation that ends with the assistant's words; others are answered",
         "invalid_key": "refuses the credential",
         "quota": "says that the account has no money",
+        "lost_after_acceptance": "takes the job, works on it, charges it, and resets the connection instead of answering",
+        "duplicate_callback": "posts the callback at the end twice",
+        "callback_lost": "posts no callback",
+        "missing_at_first": "answers the first `polls` polls as if the job did not exist",
+        "expired_url": "refuses to give out the results, as after their time",
+        "moderation": "ends the job as the provider does when its moderation refuses the prompt or the result",
+        "key_revoked": "takes the job, and refuses the credential whenever that job is asked for",
+        "stuck": "stays at 99 per cent for ever",
+        "job_failed": "ends the job as failed; `message` says why",
+        "wrong_media_type": "gives out an HTML page, labelled as the file that it should be",
+        "foreign_url": "gives addresses on a host that is not the provider's",
+        "redirected_file": "redirects a download to the address of a cloud's metadata service",
+        "huge_file": "announces a result of a petabyte",
+        "cut_file": "breaks off every download in the middle",
+        "slow_file": "drips every download, 1024 bytes at a time",
     }
 )
+JOB_FAULTS: frozenset[str] = frozenset(list(FAULT_MEANINGS)[list(FAULT_MEANINGS).index("lost_after_acceptance") :])
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+_KEEP_SECONDS = 3600.0
 Pace = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
@@ -74,6 +123,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     seed: int = 0
     message: str | None = None
+    polls: Annotated[int, msgspec.Meta(ge=1)] = 3
 
 
 class ProviderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +131,7 @@ class ProviderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     latency: Seconds | None = None
     tokens_per_second: Pace | None = None
+    job_seconds: Seconds | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -101,13 +152,17 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 class ControlCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /_control`. What is absent stays; `faults` replaces what was set for the same provider and
-    operation, and null or an empty list clears it."""
+    operation, and null or an empty list clears it. `job_seconds` is how long jobs take from now on, `result_seconds` how
+    long their results are kept; `advance` puts the clock of all jobs forward by so many seconds."""
 
     provider: str
     operation: SandboxOperation | None = None
     latency: Seconds | msgspec.UnsetType = msgspec.UNSET
     tokens_per_second: Pace | msgspec.UnsetType = msgspec.UNSET
     faults: Fault | list[Fault] | msgspec.UnsetType | None = msgspec.UNSET
+    job_seconds: Seconds | msgspec.UnsetType = msgspec.UNSET
+    result_seconds: Seconds | msgspec.UnsetType = msgspec.UNSET
+    advance: Seconds | msgspec.UnsetType = msgspec.UNSET
 
 
 class BadControl(Exception):
@@ -156,18 +211,26 @@ class Control:
         self._latency: dict[_Scope, float] = {}
         self._pace: dict[_Scope, float] = {}
         self._faults: dict[_Scope, list[_Armed]] = {}
+        self._job_seconds: dict[_Scope, float] = {}
+        self._result_seconds: dict[_Scope, float] = {}
+        self.advanced = 0.0
         self.reset()
 
     def reset(self) -> None:
         """Back to how the sandbox started, counters at zero (streams that are open stay counted)."""
         for settings in (self._latency, self._pace, self._faults, self.requests, self.aborted, self.faulted):
             settings.clear()
+        self._job_seconds.clear()
+        self._result_seconds.clear()
+        self.advanced = 0.0
         for name, start in self.options.providers.items():
             scope = _Scope(name, None)
             if start.latency is not None:
                 self._latency[scope] = start.latency
             if start.tokens_per_second is not None:
                 self._pace[scope] = start.tokens_per_second
+            if start.job_seconds is not None:
+                self._job_seconds[scope] = start.job_seconds
             if start.faults:
                 self._faults[scope] = [_Armed(fault) for fault in start.faults]
 
@@ -184,6 +247,12 @@ class Control:
             self._latency[scope] = command.latency
         if command.tokens_per_second is not msgspec.UNSET:
             self._pace[scope] = command.tokens_per_second
+        if command.job_seconds is not msgspec.UNSET:
+            self._job_seconds[scope] = command.job_seconds
+        if command.result_seconds is not msgspec.UNSET:
+            self._result_seconds[scope] = command.result_seconds
+        if command.advance is not msgspec.UNSET:
+            self.advanced += command.advance
         if command.faults is not msgspec.UNSET:
             given = [command.faults] if isinstance(command.faults, Fault) else command.faults or []
             self._faults.pop(scope, None)
@@ -209,15 +278,32 @@ class Control:
             for armed in self._faults.get(scope, ()):
                 if armed.fault.kind == "reject_prefill" and not prefilled:
                     continue
+                if armed.fault.kind in JOB_FAULTS:
+                    continue
                 if armed.strikes():
                     self.faulted[provider] += 1
                     return armed.fault
         return None
 
+    def strike_job(self, provider: str, operation: str) -> Fault | None:
+        """The fault that a job gets which is submitted now, if any; it is counted as used."""
+        for scope in _scopes(provider, operation):
+            for armed in self._faults.get(scope, ()):
+                if armed.fault.kind in JOB_FAULTS and armed.strikes():
+                    self.faulted[provider] += 1
+                    return armed.fault
+        return None
+
+    def job_pacing(self, provider: str, operation: str) -> tuple[float | None, float]:
+        """How long a job takes (None: as long as jobs of its kind usually do) and how long its result is kept."""
+        keep = _narrowest(self._result_seconds, provider, operation)
+        return _narrowest(self._job_seconds, provider, operation), _KEEP_SECONDS if keep is None else keep
+
     def state(self) -> dict[str, Any]:
         """Everything that is set and counted, for `GET /_control`."""
         scopes = sorted(
-            {*self._latency, *self._pace, *self._faults}, key=lambda scope: (scope.provider, scope.operation or "")
+            {*self._latency, *self._pace, *self._faults, *self._job_seconds, *self._result_seconds},
+            key=lambda scope: (scope.provider, scope.operation or ""),
         )
         settings = []
         for scope in scopes:
@@ -226,6 +312,10 @@ class Control:
                 row["latency"] = self._latency[scope]
             if scope in self._pace:
                 row["tokens_per_second"] = self._pace[scope]
+            if scope in self._job_seconds:
+                row["job_seconds"] = self._job_seconds[scope]
+            if scope in self._result_seconds:
+                row["result_seconds"] = self._result_seconds[scope]
             armed = self._faults.get(scope, [])
             row["faults"] = [msgspec.to_builtins(item.fault) | {"times_left": item.left} for item in armed]
             settings.append(row)
@@ -257,6 +347,9 @@ class Control:
             "operation": list(get_args(SandboxOperation)),
             "latency": "seconds before the first byte",
             "tokens_per_second": "0 is as fast as it goes",
+            "job_seconds": "how long a job takes",
+            "result_seconds": "how long results are kept",
+            "advance": "seconds to put the clock of jobs forward",
             "faults": {"kind": dict(FAULT_MEANINGS), "fields": sorted(fields)},
         }
 

@@ -10,6 +10,7 @@ import msgspec
 
 from polyroute.sandbox.eventstream import event_stream_frame
 from polyroute.sandbox.exchange import CREATED_TEXT, Exchange, Json, Spoken, hexadecimal, identifier, uuid_text
+from polyroute.sandbox.media.envelopes import MEDIA_ENVELOPES
 
 Reason = Literal[
     "invalid_request",
@@ -165,6 +166,7 @@ _ENVELOPES: Mapping[str, Callable[[Said], Any]] = MappingProxyType(
         "bedrock": lambda said: {"message": said.message},
         "ollama_native": lambda said: {"error": said.message},
         "runpod": lambda said: None if said.status == 401 else {"error": said.message},
+        **MEDIA_ENVELOPES,
     }
 )
 

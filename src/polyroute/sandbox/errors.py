@@ -12,6 +12,7 @@ import msgspec
 
 from polyroute.sandbox.error_bodies import Reason, Said, envelope, extra_headers, in_stream
 from polyroute.sandbox.exchange import Exchange, Spoken, hexadecimal
+from polyroute.sandbox.media.envelopes import http_status
 
 _REASON_OF_STATUS: dict[int, Reason] = {
     401: "credential",
@@ -152,7 +153,7 @@ def render_error(exchange: Exchange, dialect: Spoken, refused: Refused) -> Error
     value = envelope(family, said)
     body = b"" if value is None else msgspec.json.encode(value)
     return ErrorAnswer(
-        status=said.status,
+        status=http_status(family, said.status),
         body=body,
         frame=in_stream(family, dialect, said, value),
         headers=extra_headers(family, said),

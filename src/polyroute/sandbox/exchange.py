@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
+from aiohttp import web
 
+from polyroute.sandbox.media.jobs import Desk
 from polyroute.sandbox.profiles import Profile
 
 Json = dict[str, Any]
@@ -28,11 +30,12 @@ Spoken = Literal[
     "bedrock_converse",
     "runpod",
     "openai_other",
+    "media",
 ]
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a multipart form: its facts, and no more of its bytes than its header (`head`, up to 64)."""
+    """A file of a multipart form: its facts, its header (`head`, up to 64 bytes) and, when it is small, its bytes."""
 
     field: str
     filename: str
@@ -40,11 +43,12 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     head: bytes
     digest: str
+    data: bytes | None = None
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a simulated provider. `groups` are what the route's pattern caught; `origin` is the sandbox's own
-    scheme and host as the client wrote it; `memory` outlives the request (stored responses, queued jobs); `digest` names
+    scheme and host as the client wrote it; `memory` and `desk` outlive the request (stored responses, jobs); `digest` names
     what is asked. With `instead` the answer is empty: for content that the provider does not allow, or for no reason.
     """
 
@@ -60,6 +64,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     context_limit: int
     strict: bool
     memory: Memory
+    desk: Desk
     uploads: tuple[Upload, ...] = ()
     instead: Literal["filtered", "silent"] | None = None
     digest: str = ""
@@ -74,6 +79,8 @@ def content_digest(exchange: Exchange) -> str:
     seed.update(exchange.groups.get("model", "").encode())
     asked = {name: value for name, value in exchange.body.items() if name not in _HOW_NOT_WHAT}
     seed.update(msgspec.json.encode(asked, order="deterministic"))
+    if not asked:
+        seed.update(exchange.raw)
     for upload in exchange.uploads:
         seed.update(upload.digest.encode())
     return seed.hexdigest()
@@ -134,7 +141,21 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-Reply = Whole | Stream
+class Direct(msgspec.Struct, frozen=True):
+    """A reply that writes itself: a file, a socket."""
+
+    send: Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+Reply = Whole | Stream | Direct
+
+
+class Answered(Exception):
+    """Raised to answer at once with `reply`, from any depth: an error in the provider's own words."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__("answered")
+        self.reply = reply
 
 
 def json_reply(value: Any, *, status: int = 200, tokens: int = 0, headers: Mapping[str, str] | None = None) -> Whole:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
@@ -22,13 +24,16 @@ from polyroute.sandbox.delivery import (
 )
 from polyroute.sandbox.error_bodies import Reason
 from polyroute.sandbox.errors import ErrorAnswer, Refused, invalid, reason_of_status, render_error
-from polyroute.sandbox.exchange import Exchange, Memory, Spoken, Stream, content_digest
+from polyroute.sandbox.exchange import Answered, Direct, Exchange, Memory, Reply, Spoken, Stream, content_digest
 from polyroute.sandbox.images import answer_file
 from polyroute.sandbox.intake import check_credential, read_form, read_json
+from polyroute.sandbox.media.files import serve_file
+from polyroute.sandbox.media.jobs import AnswerLost, Desk
 from polyroute.sandbox.observed import Observed, body_note
 from polyroute.sandbox.openai_usage import rate_headers, request_id_header
 from polyroute.sandbox.profiles import built_in_profiles, profile_of
-from polyroute.sandbox.routes import Route, find_route
+from polyroute.sandbox.route import Route
+from polyroute.sandbox.routes import find_route
 
 _REFUSING_FAULTS: Mapping[str, Reason] = {
     "context_too_long": "context_too_long",
@@ -49,6 +54,7 @@ class Sandbox:
         self.options = options
         self.control = Control(options)
         self.observed = Observed(options.requests_kept)
+        self.desk = Desk(self.control)
         self._memories: dict[str, Memory] = {}
 
     async def index(self, request: web.Request) -> web.StreamResponse:
@@ -74,6 +80,7 @@ class Sandbox:
             self.control.obey(await request.read())
         except BadControl as error:
             return _json({"error": str(error), "possible": self.control.possible()}, 400)
+        self.desk.notify()
         return _json(self.control.state())
 
     async def control_delete(self, request: web.Request) -> web.StreamResponse:
@@ -82,9 +89,24 @@ class Sandbox:
             return _not_local()
         self.control.reset()
         self.observed.clear()
+        self.desk.clear()
         for memory in self._memories.values():
             memory.clear()
         return _json(self.control.state())
+
+    async def jobs(self, request: web.Request) -> web.StreamResponse:
+        """Everything that providers of media were given to do, oldest first."""
+        if not _is_local(request):
+            return _not_local()
+        return _json({"jobs": [job.row() for job in self.desk.jobs(request.query.get("provider"))]})
+
+    async def media(self, request: web.Request) -> web.StreamResponse:
+        """A result of a job, or a file that a client gave."""
+        return await serve_file(self.desk, request)
+
+    async def close(self, app: web.Application) -> None:
+        """Stop what runs in the background."""
+        await self.desk.close()
 
     async def requests(self, request: web.Request) -> web.StreamResponse:
         """The last requests seen, oldest first."""
@@ -103,7 +125,7 @@ class Sandbox:
         """Any request to a simulated provider."""
         provider = request.match_info["provider"]
         raw_path = request.rel_url.raw_path.removeprefix(f"/{provider}")
-        found = find_route(request.method, raw_path)
+        found = find_route(provider, request.method, raw_path)
         operation = found[0].operation if found is not None else "other"
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.control.requests[provider] += 1
@@ -141,13 +163,17 @@ class Sandbox:
             context_limit=self.options.context_limit,
             strict=self.options.strict,
             memory=self._memories.setdefault(provider, Memory()),
+            desk=self.desk,
         )
         if found is None:
             return await self._refuse(request, exchange, "openai_chat", Refused("not_found", status=404))
         route = found[0]
         try:
-            exchange = await _with_body(request, exchange)
+            exchange = await _with_body(request, exchange, raw=route.raw)
             exchange = msgspec.structs.replace(exchange, digest=content_digest(exchange))
+            if route.sort is not None:
+                route = msgspec.structs.replace(route, operation=route.sort(exchange))
+                row["operation"] = route.operation
         except Refused as refused:
             return await self._refuse(request, exchange, route.dialect, refused)
         row.update(body_note(exchange.body, len(exchange.raw), exchange.uploads))
@@ -166,23 +192,15 @@ class Sandbox:
         if pacing.latency:
             await asyncio.sleep(pacing.latency)
         around = {**request_id_header(exchange), **rate_headers(exchange)}
-        error = None
         try:
-            if fault is not None and fault.kind == "content_filter" and route.dialect in _FILTERS_IN_ANSWERS:
-                exchange = msgspec.structs.replace(exchange, instead="filtered")
-            elif fault is not None and fault.kind == "no_content":
-                exchange = msgspec.structs.replace(exchange, instead="silent")
-            elif fault is not None:
-                error = _fault_error(exchange, route, fault)
-            if self.options.require_credentials and exchange.profile.name not in route.free:
-                check_credential(exchange.profile, exchange.headers, exchange.query)
-            reply = route.answer(exchange)
+            reply, error = await self._answer(exchange, route, fault)
         except Refused as refused:
             return await self._refuse(request, exchange, route.dialect, refused)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as unread:
-            # Readers trust inner shapes; what breaks one is a body that no provider would accept either.
-            malformed = invalid(f"The request is malformed ({type(unread).__name__}: {unread}).")
-            return await self._refuse(request, exchange, route.dialect, malformed)
+        except AnswerLost:
+            reset_connection(request)
+            return web.Response()
+        if isinstance(reply, Direct):
+            return await reply.send(request)
         streams = isinstance(reply, Stream)
         spoils = fault is not None and (
             fault.kind in _SPOILING_FAULTS or (fault.kind == "no_content" and route.operation != "chat")
@@ -198,6 +216,26 @@ class Sandbox:
             return await send_stream(request, reply, pacing, fault, around, error=error)
         finally:
             self.control.open_streams[exchange.profile.name] -= 1
+
+    async def _answer(self, exchange: Exchange, route: Route, fault: Fault | None) -> tuple[Reply, ErrorAnswer | None]:
+        """The reply, and the error that a fault puts into it."""
+        error = None
+        if fault is not None and fault.kind == "content_filter" and route.dialect in _FILTERS_IN_ANSWERS:
+            exchange = msgspec.structs.replace(exchange, instead="filtered")
+        elif fault is not None and fault.kind == "no_content":
+            exchange = msgspec.structs.replace(exchange, instead="silent")
+        elif fault is not None:
+            error = _fault_error(exchange, route, fault)
+        if self.options.require_credentials and exchange.profile.name not in route.free:
+            check_credential(exchange.profile, exchange.headers, exchange.query)
+        try:
+            answer = route.answer(exchange)
+            return (await answer if inspect.isawaitable(answer) else answer), error
+        except Answered as answered:
+            return answered.reply, error
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as unread:
+            # Readers trust inner shapes; what breaks one is a body that no provider would accept either.
+            raise invalid(f"The request is malformed ({type(unread).__name__}: {unread}).") from unread
 
     async def _refuse(
         self, request: web.Request, exchange: Exchange, dialect: Spoken, refused: Refused
@@ -226,7 +264,7 @@ def _fault_error(exchange: Exchange, route: Route, fault: Fault) -> ErrorAnswer 
     return render_error(exchange, route.dialect, refused)
 
 
-async def _with_body(request: web.Request, exchange: Exchange) -> Exchange:
+async def _with_body(request: web.Request, exchange: Exchange, *, raw: bool = False) -> Exchange:
     if request.content_type == "multipart/form-data":
         try:
             body, uploads = await read_form(request)
@@ -234,10 +272,12 @@ async def _with_body(request: web.Request, exchange: Exchange) -> Exchange:
             raise invalid("Could not parse multipart form") from error
         return msgspec.structs.replace(exchange, body=body, uploads=uploads)
     try:
-        raw = await request.read()
+        data = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise Refused("too_large") from error
-    return msgspec.structs.replace(exchange, body=read_json(raw), raw=raw)
+    if request.content_type == "application/x-www-form-urlencoded" and data and not raw:
+        return msgspec.structs.replace(exchange, body=dict(parse_qsl(data.decode("utf-8", "replace"))), raw=data)
+    return msgspec.structs.replace(exchange, body={} if raw else read_json(data), raw=data)
 
 
 def _is_prefilled(exchange: Exchange) -> bool:

@@ -15,10 +15,11 @@ from polyroute.sandbox.profiles import Profile
 
 _HEAD = 64
 _LARGEST_FIELD = 1 << 20
+_LARGEST_KEPT = 1 << 18
 
 
 async def read_form(request: web.Request) -> tuple[Json, tuple[Upload, ...]]:
-    """The fields and files of a multipart form. Files are measured, not kept."""
+    """The fields and files of a multipart form. Files are measured; only small ones are kept."""
     fields: Json = {}
     uploads: list[Upload] = []
     async for part in await request.multipart():
@@ -28,10 +29,12 @@ async def read_form(request: web.Request) -> tuple[Json, tuple[Upload, ...]]:
             value = (await part.read()).decode("utf-8", "replace")[:_LARGEST_FIELD]
             _add(fields, part.name, value)
             continue
-        head, size, digest = b"", 0, hashlib.sha256()
+        head, size, digest, kept = b"", 0, hashlib.sha256(), bytearray()
         while chunk := await part.read_chunk(65_536):
             head = head or chunk[:_HEAD]
             size += len(chunk)
+            if size <= _LARGEST_KEPT:
+                kept += chunk
             digest.update(chunk)
         kind = part.headers.get("content-type", "application/octet-stream")
         uploads.append(
@@ -42,6 +45,7 @@ async def read_form(request: web.Request) -> tuple[Json, tuple[Upload, ...]]:
                 size=size,
                 head=head,
                 digest=digest.hexdigest(),
+                data=bytes(kept) if size <= _LARGEST_KEPT else None,
             )
         )
     return fields, tuple(uploads)
@@ -88,6 +92,9 @@ def _credential(kind: str, headers: Mapping[str, str], query: Mapping[str, str])
         case "bearer":
             scheme, _, token = authorization.partition(" ")
             return token.strip() or None if scheme.lower() == "bearer" else None
+        case "key":
+            scheme, _, token = authorization.partition(" ")
+            return token.strip() or None if scheme.lower() == "key" else None
         case "signature":
             return authorization if authorization.startswith("AWS4-HMAC-SHA256") else None
         case "query":

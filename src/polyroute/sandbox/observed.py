@@ -11,7 +11,7 @@ from typing import Any
 from polyroute.sandbox.exchange import Upload
 
 _SECRET_HEADERS = {"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"}
-_SECRET_HEADERS |= {"x-amz-security-token"}
+_SECRET_HEADERS |= {"x-amz-security-token", "xi-api-key", "x-key"}
 _LARGEST_BODY = 262_144
 
 

@@ -20,7 +20,16 @@ _LETTERS = {
     "T": (0x40, 0x40, 0x7F, 0x40, 0x40),
     "U": (0x7E, 0x01, 0x01, 0x01, 0x7E),
 }
-_WORD = "SIMULATED"
+_WORDS = ("SIMULATED", "SIM")
+
+
+def caption(width: int) -> tuple[int, ...]:
+    """The columns (seven bits, top bit first) of the longest caption that fits into so many pixels."""
+    for word in _WORDS:
+        columns = tuple(column for letter in word for column in (*_LETTERS[letter], 0))
+        if width * 9 // 10 >= len(columns):
+            return columns
+    return ()
 
 
 @lru_cache(maxsize=32)
@@ -32,8 +41,8 @@ def picture(seed: str, width: int, height: int) -> bytes:
     for shade in range(255):
         palette += bytes(channel * shade // 254 for channel in (red | 0x40, green | 0x40, blue | 0x40))
     palette += b"\xff\xff\xff"
-    columns = [column for letter in _WORD for column in (*_LETTERS[letter], 0)]
-    scale = max(1, width * 9 // 10 // len(columns))
+    columns = caption(width)
+    scale = max(1, width * 9 // 10 // max(1, len(columns)))
     left, top = (width - scale * len(columns)) // 2, (height - scale * 7) // 2
     rows = bytearray()
     for y in range(height):

@@ -8,7 +8,7 @@ import msgspec
 
 from polyroute.sandbox.answers import compose, pieces
 from polyroute.sandbox.errors import Refused, invalid
-from polyroute.sandbox.exchange import Exchange, Json, Reply, Stream, json_reply, uuid_text
+from polyroute.sandbox.exchange import Exchange, Json, Reply, Stream, Whole, json_reply, uuid_text
 from polyroute.sandbox.openai_chat import answer_chat
 from polyroute.sandbox.openai_reading import read_chat
 from polyroute.sandbox.prompt import Prompt
@@ -115,7 +115,7 @@ def _work(exchange: Exchange, given: Json) -> tuple[list[Any], int]:
         if isinstance(reply, Stream):
             frames = list(reply.frames)
             return [frame.data.decode() for frame in frames], sum(frame.tokens for frame in frames)
-        return [msgspec.json.decode(reply.body)], reply.tokens
+        return ([msgspec.json.decode(reply.body)], reply.tokens) if isinstance(reply, Whole) else ([], 0)
     prompt = _plain_prompt(exchange, given)
     answer = compose(prompt)
     usage = {"input": answer.usage.prompt, "output": answer.usage.output}

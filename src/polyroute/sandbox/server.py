@@ -28,7 +28,10 @@ def build_app(options: SandboxOptions | None = None) -> web.Application:
     app.router.add_get("/_control", sandbox.control_get)
     app.router.add_post("/_control", sandbox.control_post)
     app.router.add_delete("/_control", sandbox.control_delete)
+    app.router.add_get("/_control/jobs", sandbox.jobs)
     app.router.add_get("/_requests", sandbox.requests)
+    app.router.add_get("/_media/{name}", sandbox.media)
+    app.on_cleanup.append(sandbox.close)
     app.router.add_get("/_files/{name}", sandbox.file)
     app.router.add_route("*", "/{provider}/{tail:.*}", sandbox.provide)
     return app

@@ -138,3 +138,8 @@ def spoken(text: str, form: str) -> tuple[str, bytes]:
         return "audio/pcm", speech_pcm(text)
     content_type, make = _SILENT[form]
     return content_type, make(spoken_seconds(text))
+
+
+def silence(seconds: float, form: str) -> bytes:
+    """Silence of that length in one of the coded `FORMATS` (mp3, aac, flac, opus)."""
+    return _SILENT[form][1](seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from polyroute.settings.choosing import (
     Rate,
 )
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
+from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
 from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
 
 
@@ -30,6 +32,16 @@ class ServerSettings(Section):
     """Worker processes."""
     max_body_mb: Whole = Field(default=64, ge=1, le=4096)
     """Largest request body in megabytes; a larger one is answered with 413."""
+    public_url: str | None = None
+    """Our address as providers and callers elsewhere reach it (`https://ai.example.com`). It is what links to results begin
+    with, where providers fetch a caller's uploads, and where they may report to."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", value):
+            raise ValueError("must be an address such as https://ai.example.com")
+        return value
 
     @property
     def is_loopback(self) -> bool:
@@ -53,12 +65,21 @@ class StorageSettings(Section):
     state: Path | None = None
     """Folder through which workers tell each other what they know, and which outlives a restart; beside the database unless
     said otherwise."""
-    artifacts: Path = Path("./artifacts")
-    """Folder for produced files."""
+    artifacts: str = "./artifacts"
+    """Where produced and uploaded files are: a folder, or `s3://BUCKET/PREFIX` (see `storage.s3`)."""
+    s3: S3Settings = S3Settings()
     journal: Path | None = None
     """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
     responses_days: Whole = Field(default=30, ge=0, le=3650)
     """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
+
+    @field_validator("artifacts")
+    @classmethod
+    def _folder_or_bucket(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not value or (separator and (scheme != "s3" or not rest.strip("/"))):
+            raise ValueError("a folder, or s3://BUCKET/PREFIX")
+        return value
 
     @field_validator("database")
     @classmethod
@@ -319,4 +340,6 @@ class Values(Section):
     """Routes by name."""
     currencies: dict[str, CurrencySettings] = {}
     """Currencies by their codes (`VND`), besides USD."""
+    artifacts: ArtifactSettings = ArtifactSettings()
+    fetch: FetchSettings = FetchSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from polyroute.storage.media_rows import ARTIFACT_COLUMNS, FILE_COLUMNS
 from polyroute.storage.rows import ATTEMPT_COLUMNS, DECISION_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
 from polyroute.storage.totals import TOTALS_KEY, TOTALS_SUMS
 from polyroute.storage.values import timestamp_text, timestamp_value
@@ -23,7 +24,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0005"
+SCHEMA_HEAD = "0006"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -36,6 +37,9 @@ _USED_COLUMNS = {
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),
     "responses": ("id", "key_id", "expires_at", "response", "items"),
+    "artifacts": ARTIFACT_COLUMNS,
+    "artifact_remains": ("blob", "since"),
+    "files": FILE_COLUMNS,
 }
 _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=NORMAL",

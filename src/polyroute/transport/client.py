@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import aiohttp
 import yarl
+from aiohttp.abc import AbstractResolver
 from aiohttp.http_exceptions import TransferEncodingError
 
 from polyroute.ports import Body, Headers, Timeouts, WireRequest
@@ -52,7 +53,8 @@ class _Watch:
 
 
 class ClientTransport:
-    """`ports.Transport` on an aiohttp session, optionally through the HTTP proxy at the URL `proxy`.
+    """`ports.Transport` on an aiohttp session, optionally through the HTTP proxy at the URL `proxy`. `resolver` tells the
+    addresses of names instead of the system.
 
     Does not follow redirects, keeps no cookies and asks for uncompressed answers, as `Http1Transport`.
     """
@@ -65,8 +67,10 @@ class ClientTransport:
         max_idle: int = 512,
         idle_expiry: float = 55.0,
         max_header_bytes: int = 64 * 1024,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._proxy = proxy
+        self._resolver = resolver
         self._ssl_context = ssl_context
         self._max_idle = max_idle
         self._idle_expiry = idle_expiry
@@ -156,6 +160,8 @@ class ClientTransport:
         connector = aiohttp.TCPConnector(
             limit=0,
             ssl=self._ssl_context,
+            resolver=self._resolver,
+            use_dns_cache=self._resolver is None,
             force_close=fresh,
             keepalive_timeout=None if fresh else self._idle_expiry,
         )

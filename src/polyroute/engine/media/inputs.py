@@ -22,11 +22,13 @@ _LONGEST_KEPT_URL = 8192
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
-    """Where media lies, and how it gets there. `public_url` is our address as others reach it, None when there is none."""
+    """Where media lies, and how it gets there. `address` is ours as callers (and local providers) reach it, `public_url` as
+    everybody does, None when it is not known."""
 
     artifacts: ArtifactStore
     files: FileStore
     fetcher: Fetcher
+    address: str = ""
     public_url: str | None = None
 
 
@@ -93,14 +95,15 @@ class Inputs:
         content, media_type = await self.read(item)
         return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
-    async def url(self, item: MediaInput) -> str | None:
-        """Where the provider can fetch it."""
+    async def url(self, item: MediaInput, *, nearby: bool) -> str | None:
+        """Where the provider can fetch it; `nearby`: it runs on our own machines."""
         if item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL:
             return item.url
-        if self._storage.public_url is None:
+        base = self._storage.public_url or (self._storage.address if nearby else None)
+        if not base:
             return None
         artifact = await self.artifact(item)
-        return self._storage.public_url + self._storage.artifacts.sign(artifact.id)
+        return base + self._storage.artifacts.sign(artifact.id)
 
     async def _store(self, item: MediaInput) -> Artifact:
         if item.artifact is not None:

@@ -150,11 +150,8 @@ class MediaLane:
     async def _deliver(self, made: Made, number: int) -> Deliverable:
         artifact, storage = made.artifacts[number], self._work.storage
         revised = made.revised_prompts[number] if number < len(made.revised_prompts) else None
-        raw = (self._call.fields or {}).get("response_format")
-        if raw is not None and bytes(raw) == b'"url"':
-            return Deliverable(
-                url=(storage.public_url or "") + storage.artifacts.sign(artifact.id), revised_prompt=revised
-            )
+        if self._work.wants_addresses:
+            return Deliverable(url=storage.address + storage.artifacts.sign(artifact.id), revised_prompt=revised)
         content = b"".join([block async for block in storage.artifacts.open(artifact.id)])
         return Deliverable(b64_json=base64.b64encode(content).decode(), revised_prompt=revised)
 

@@ -158,7 +158,7 @@ class ProviderWire:
 
     async def input_url(self, item: MediaInput) -> str | None:
         """See `ports.MediaWire.input_url`."""
-        return await self._inputs.url(item)
+        return await self._inputs.url(item, nearby=self.may_be_private)
 
     # ---------------------------------------------------------------- inside
 

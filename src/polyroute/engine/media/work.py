@@ -36,6 +36,14 @@ class MediaWork:
             self._request = await self._parse()
         return self._request
 
+    @property
+    def wants_addresses(self) -> bool:
+        """Images are to be answered as addresses, not as base64 (OpenAI's `response_format`)."""
+        if self._form is not None:
+            return self._form.get("response_format") == "url"
+        raw = (self.call.fields or {}).get("response_format")
+        return raw is not None and bytes(raw) == b'"url"'
+
     async def inputs(self) -> Inputs:
         """What the caller gave."""
         if self._inputs is None:

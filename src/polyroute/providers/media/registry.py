@@ -9,7 +9,9 @@ from importlib import import_module
 from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
-_CLASSES: dict[str, str] = {}
+_CLASSES: dict[str, str] = {
+    "replicate": "replicate:ReplicateMedia",
+}
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 
 

@@ -1,0 +1,356 @@
+"""From a `MediaRequest` to the input fields of one provider's model, by a table of data.
+
+A table is TOML: for each model (or family: a `*` matches any rest) and its tasks, which of our intents it takes, under
+what name, in which form and from which choice. What a model does not take is reported as dropped; what had to be changed to
+the nearest choice is noted. Order matters: the first entry that matches model and task is used.
+
+    [[models]]
+    match = ["black-forest-labs/flux-schnell"]
+    tasks = ["text_to_image"]
+    [models.fields]
+    prompt = "prompt"
+    n = { name = "num_outputs", most = 4 }
+    format = { name = "output_format", names = { jpeg = "jpg", png = "png" } }
+    aspect_ratio = { name = "aspect_ratio", values = ["1:1", "16:9"] }
+    [models.inputs]
+    image = { name = "image", form = "url" }
+    [models.fixed]
+    disable_safety_checker = false
+"""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Awaitable, Callable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+import msgspec
+
+from polyroute.ports import MediaWire
+from polyroute.providers.media import geometry
+from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.media import Fitted, InputRole, MediaInput, MediaRequest, Task
+
+Kind = Literal["plain", "text", "seconds_text", "seconds_s", "milliseconds", "integer", "size", "pixels"]
+"""The form of a value: as it is; as text; seconds as "5", "5s" or thousandths; a whole number; "WxH"; {width, height}."""
+Form = Literal["url", "data_uri", "base64", "upload"]
+"""The form of an input: an address (a data URI where we have none), a data URI, bare base64, or an upload of the adapter's."""
+
+
+class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of our intents at one model. `name` may be a dotted path into objects. `values` are the only possible ones (the
+    nearest is taken), `names` translates words, `least` and `most` bound numbers, `multiple` rounds pixels."""
+
+    name: str
+    kind: Kind = "plain"
+    values: tuple[Any, ...] = ()
+    names: dict[str, Any] = {}
+    least: float | None = None
+    most: float | None = None
+    multiple: int = 16
+    default: Any = None
+    required: bool = False
+
+
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One role of inputs at one model. `many`: a list of up to `most`. `wrap`: each goes into an object under this name."""
+
+    name: str
+    form: Form = "url"
+    many: bool = False
+    most: int = 1
+    wrap: str | None = None
+    required: bool = False
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to ask one model (family) for some tasks. `extra` is for the adapter itself."""
+
+    match: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    fields: dict[str, FieldSpec | str] = {}
+    inputs: dict[InputRole, InputSpec | str] = {}
+    fixed: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+
+    def field(self, name: str) -> FieldSpec | None:
+        """What the model makes of an intent."""
+        found = self.fields.get(name)
+        return FieldSpec(name=found) if isinstance(found, str) else found
+
+    def input(self, role: InputRole) -> InputSpec | None:
+        """What the model makes of a role."""
+        found = self.inputs.get(role)
+        return InputSpec(name=found) if isinstance(found, str) else found
+
+
+class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A provider's models. `source` and `checked` say where and when the facts were read."""
+
+    source: str
+    checked: str
+    models: tuple[ModelSpec, ...]
+
+    def find(self, task: Task, model: str) -> ModelSpec | None:
+        """The first entry for this model and task."""
+        for spec in self.models:
+            if task in spec.tasks and any(fnmatchcase(model, pattern) for pattern in spec.match):
+                return spec
+        return None
+
+
+@cache
+def load_table(name: str) -> ModelTable:
+    """`providers/media/models/{name}.toml`. Raises ValueError naming what is wrong with it."""
+    file = resources.files("polyroute.providers.media") / "models" / f"{name}.toml"
+    try:
+        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), ModelTable)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ValueError(f"media models {name}.toml: {error}") from error
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """A provider's input: its fields, and where inputs of the caller still have to be put."""
+
+    fields: dict[str, Any]
+    places: tuple[tuple[InputSpec, tuple[MediaInput, ...]], ...]
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+_INTENTS = tuple(
+    name
+    for name in MediaRequest.__struct_fields__
+    if name not in ("task", "inputs", "options", "idempotency_key", "n", "timeline", "timestamps", "hints")
+)
+
+
+def fit(spec: ModelSpec, request: MediaRequest, provider: str) -> Fitted:
+    """What `Maker.fit` answers for a model of a table: see there."""
+    filled = fill(spec, request, provider)
+    return Fitted(request=request, dropped=filled.dropped, notes=filled.notes)
+
+
+def fill(spec: ModelSpec, request: MediaRequest, provider: str) -> Filled:
+    """The input of one model, `options` of this provider last and verbatim.
+
+    Raises PolyrouteError naming the field: `invalid_request` for what is missing.
+    """
+    filling = _Filling(spec, request)
+    for name in _INTENTS:
+        value = getattr(request, name)
+        if value is not None and name not in ("width", "height", "aspect_ratio", "resolution"):
+            filling.put(name, value)
+    for name in ("timestamps", "hints"):
+        if getattr(request, name):
+            filling.put(name, list(getattr(request, name)))
+    if request.n != 1:
+        filling.put("n", request.n)
+    filling.put_shape()
+    filling.put_defaults()
+    places = filling.places()
+    fields = filling.fields
+    for path, value in spec.fixed.items():
+        _set(fields, path, copy.deepcopy(value))
+    fields.update(request.options.get(provider, {}))
+    return Filled(fields, places, tuple(filling.dropped), tuple(filling.notes))
+
+
+async def place(
+    filled: Filled, wire: MediaWire, upload: Callable[[MediaInput], Awaitable[str]] | None = None
+) -> dict[str, Any]:
+    """The fields with the caller's inputs in them. `upload` gives an address for inputs of the form `upload`, and for `url`
+    where we have none (without it, a data URI goes there)."""
+    fields = copy.deepcopy(filled.fields)
+    for spec, items in filled.places:
+        values: list[Any] = [await _rendered(spec, item, wire, upload) for item in items]
+        if spec.wrap is not None:
+            values = [{spec.wrap: value} for value in values]
+        _set(fields, spec.name, values if spec.many else values[0])
+    return fields
+
+
+async def _rendered(
+    spec: InputSpec, item: MediaInput, wire: MediaWire, upload: Callable[[MediaInput], Awaitable[str]] | None
+) -> str:
+    if spec.form == "base64":
+        return (await wire.input_data_uri(item)).partition(",")[2]
+    if spec.form == "data_uri":
+        return await wire.input_data_uri(item)
+    if spec.form == "url" and (url := await wire.input_url(item)) is not None:
+        return url
+    if upload is not None:
+        return await upload(item)
+    return await wire.input_data_uri(item)
+
+
+class _Filling:
+    def __init__(self, spec: ModelSpec, request: MediaRequest) -> None:
+        self.spec = spec
+        self.request = request
+        self.fields: dict[str, Any] = {}
+        self.dropped: list[str] = []
+        self.notes: list[str] = []
+
+    def put(self, intent: str, value: Any) -> None:
+        """An intent's value in the model's form, or a report that it is dropped."""
+        field = self.spec.field(intent)
+        if field is None:
+            self.dropped.append(intent)
+            return
+        found = self._converted(field, intent, value)
+        if found is not None:
+            _set(self.fields, field.name, found)
+
+    def put_defaults(self) -> None:
+        """What the model wants said although the caller did not."""
+        for intent in self.spec.fields:
+            field = self.spec.field(intent)
+            if field is None or _has(self.fields, field.name):
+                continue
+            if field.required and field.default is None:
+                raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'{intent}' is required by this model.", param=intent)
+            if field.default is not None:
+                _set(self.fields, field.name, field.default)
+
+    def put_shape(self) -> None:
+        """Size, aspect ratio and resolution: those that the model takes, derived from those that were given."""
+        request, spec = self.request, self.spec
+        width, height = request.width, request.height
+        shape = request.aspect_ratio or (geometry.shape_of(width, height) if width and height else None)
+        ratio = None if shape is None else geometry.ratio_of(shape)
+        if shape is not None and ratio is None and shape != "auto":
+            raise PolyrouteError(
+                ErrorKind.INVALID_REQUEST, f"'aspect_ratio' is {shape!r}; it is written 16:9.", param="aspect_ratio"
+            )
+        if ratio is not None and (size := spec.field("size")) is not None:
+            self._put_size(size, width, height, ratio)
+        elif ratio is not None and spec.field("width") is not None and spec.field("height") is not None:
+            self._put_pixels(width, height, ratio)
+        elif ratio is not None and (field := spec.field("aspect_ratio")) is not None:
+            found = geometry.nearest_shape(ratio, field.values) if field.values else shape
+            if found != shape and request.aspect_ratio is not None:
+                self.notes.append(f"aspect_ratio {shape} became {found}")
+            _set(self.fields, field.name, field.names.get(str(found), found))
+        elif shape is not None:
+            self.dropped.append("aspect_ratio" if request.aspect_ratio else "size")
+        wanted = request.resolution or (geometry.resolution_of(width, height) if width and height else None)
+        if wanted is not None and spec.field("resolution") is not None:
+            self.put("resolution", wanted)
+        elif request.resolution is not None and not (spec.field("size") or spec.field("width")):
+            self.dropped.append("resolution")
+
+    def _put_size(self, field: FieldSpec, width: int | None, height: int | None, ratio: float) -> None:
+        if not (width and height):
+            width, height = geometry.size_of_shape(
+                ratio, geometry.megapixels_of(self.request.resolution), field.multiple
+            )
+            if field.values:
+                width, height = 1000 * round(ratio * 1000), 1_000_000
+        text = f"{width}x{height}"
+        if field.values and text not in field.values:
+            found = geometry.nearest_size(width, height, [str(value) for value in field.values])
+            if self.request.width:
+                self.notes.append(f"size {text} became {found}")
+            text = found
+        if field.kind == "pixels":
+            w, _, h = text.replace(":", "x").partition("x")
+            _set(self.fields, field.name, {"width": int(w), "height": int(h)})
+        else:
+            _set(self.fields, field.name, field.names.get(text, text))
+
+    def _put_pixels(self, width: int | None, height: int | None, ratio: float) -> None:
+        across, down = self.spec.field("width"), self.spec.field("height")
+        assert across is not None
+        assert down is not None
+        if not (width and height):
+            width, height = geometry.size_of_shape(
+                ratio, geometry.megapixels_of(self.request.resolution), across.multiple
+            )
+        self._put_side(across, "width", width)
+        self._put_side(down, "height", height)
+
+    def _put_side(self, field: FieldSpec, name: str, pixels: int) -> None:
+        rounded = max(round(pixels / field.multiple), 1) * field.multiple
+        bounded = int(min(max(rounded, field.least or rounded), field.most or rounded))
+        if bounded != pixels and self.request.width:
+            self.notes.append(f"{name} {pixels} became {bounded}")
+        _set(self.fields, field.name, bounded)
+
+    def _converted(self, field: FieldSpec, intent: str, value: Any) -> Any:
+        if field.names and isinstance(value, str):
+            if value not in field.names:
+                self.notes.append(f"{intent} {value} is none of {', '.join(field.names)}")
+                self.dropped.append(intent)
+                return None
+            return field.names[value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._number(field, intent, value)
+        if field.values and value not in field.values:
+            lower = {str(one).lower(): one for one in field.values}
+            if str(value).lower() in lower:
+                return lower[str(value).lower()]
+            self.notes.append(f"{intent} {value} is none of {', '.join(str(one) for one in field.values)}")
+            self.dropped.append(intent)
+            return None
+        return value
+
+    def _number(self, field: FieldSpec, intent: str, value: float) -> Any:
+        found = value
+        if field.values:
+            found = geometry.nearest_number(value, [float(str(one).rstrip("s")) for one in field.values])
+        found = min(
+            max(found, value if field.least is None else field.least), found if field.most is None else field.most
+        )
+        if found != value:
+            self.notes.append(f"{intent} {value:g} became {found:g}")
+        match field.kind:
+            case "seconds_text" | "text":
+                return f"{found:g}"
+            case "seconds_s":
+                return f"{found:g}s"
+            case "milliseconds":
+                return round(found * 1000)
+            case "integer":
+                return round(found)
+            case _:
+                return int(found) if found == int(found) else found
+
+    def places(self) -> tuple[tuple[InputSpec, tuple[MediaInput, ...]], ...]:
+        """Where the inputs go. Raises PolyrouteError for one that is missing."""
+        found = []
+        for role in dict.fromkeys(item.role for item in self.request.inputs):
+            spec, items = self.spec.input(role), self.request.given(role)
+            if spec is None:
+                self.dropped.append(role)
+                continue
+            most = spec.most if spec.many else 1
+            if len(items) > most:
+                raise PolyrouteError(
+                    ErrorKind.UNSUPPORTED,
+                    f"'{role}': {len(items)} were given; this model takes at most {most}.", param=role,
+                )  # fmt: skip
+            found.append((spec, items))
+        for role in self.spec.inputs:
+            spec = self.spec.input(role)
+            if spec is not None and spec.required and not self.request.given(role):
+                raise PolyrouteError(ErrorKind.UNSUPPORTED, f"This model needs '{role}'.", param=role)
+        return tuple(found)
+
+
+def _set(fields: dict[str, Any], path: str, value: Any) -> None:
+    *folders, last = path.split(".")
+    for folder in folders:
+        fields = fields.setdefault(folder, {})
+    fields[last] = value
+
+
+def _has(fields: Mapping[str, Any], path: str) -> bool:
+    *folders, last = path.split(".")
+    for folder in folders:
+        fields = fields.get(folder, {})
+    return last in fields

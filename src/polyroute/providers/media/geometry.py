@@ -1,0 +1,65 @@
+"""Sizes, shapes and lengths as one provider offers them, nearest to what was asked for (media.md 22.6); pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+_CLASSES = {"0.25": 0.25, "0.5k": 0.25, "1k": 1.0, "1 mp": 1.0, "2k": 4.0, "4k": 16.0}
+_MEGAPIXEL = 1024 * 1024
+
+
+def ratio_of(text: str) -> float | None:
+    """`16:9` (or `1280x720`) as a number; None for what is no ratio."""
+    width, _, height = text.lower().replace("x", ":").partition(":")
+    try:
+        found = float(width) / float(height)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return found if found > 0 and math.isfinite(found) else None
+
+
+def shape_of(width: int, height: int) -> str:
+    """Pixels as a ratio in lowest terms."""
+    divisor = math.gcd(width, height)
+    return f"{width // divisor}:{height // divisor}"
+
+
+def nearest_shape(wanted: float, offered: Collection[str]) -> str:
+    """The offered ratio (or size) that is nearest in proportion; those that are no ratio (`auto`) do not count."""
+    known = [(abs(math.log(ratio / wanted)), text) for text in offered if (ratio := ratio_of(text)) is not None]
+    return min(known)[1]
+
+
+def nearest_size(width: int, height: int, offered: Collection[str]) -> str:
+    """The offered size that is nearest in proportion, and then in area."""
+
+    def distance(text: str) -> tuple[float, float]:
+        w, _, h = text.lower().replace(":", "x").partition("x")
+        return abs(math.log(int(w) / int(h) * height / width)), abs(math.log(int(w) * int(h) / (width * height)))
+
+    return min((text for text in offered if ratio_of(text) is not None), key=distance)
+
+
+def size_of_shape(ratio: float, megapixels: float = 1.0, multiple: int = 16) -> tuple[int, int]:
+    """Pixels of about so many megapixels in a proportion, both sides a multiple."""
+    area = megapixels * _MEGAPIXEL
+    width = max(round(math.sqrt(area * ratio) / multiple), 1) * multiple
+    height = max(round(math.sqrt(area / ratio) / multiple), 1) * multiple
+    return width, height
+
+
+def megapixels_of(resolution: str | None) -> float:
+    """A resolution class of images, 1 megapixel where nothing is said."""
+    return _CLASSES.get((resolution or "").strip().lower(), 1.0)
+
+
+def resolution_of(width: int, height: int) -> str:
+    """The usual name of a picture's shorter side: 720p for 1280x720."""
+    return f"{min(width, height)}p"
+
+
+def nearest_number(wanted: float, offered: Sequence[float]) -> float:
+    """The least that is not below what was asked for, else the most there is."""
+    enough = [value for value in offered if value >= wanted - 1e-9]
+    return min(enough) if enough else max(offered)
