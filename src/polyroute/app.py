@@ -12,6 +12,7 @@ from typing import Any
 
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.api.files import FilePaths
+from polyroute.api.jobs import JobPaths
 from polyroute.api.requests import read_head
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogProblem, read_input
@@ -26,6 +27,7 @@ from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
+from polyroute.jobs import Jobs
 from polyroute.media import Media
 from polyroute.ports import Credential, Headers
 from polyroute.providers.media.registry import build_media_adapter
@@ -102,7 +104,10 @@ def _name(row: Provider, secret: str, number: int) -> str:
 class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, working: bool | None = None
+    ) -> None:
+        """`working`: whether this process works on jobs; as the settings say unless it is given."""
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
@@ -130,6 +135,11 @@ class App:
             ready=self._problems,
             media=self.media.floor(),
         )  # fmt: skip
+        assert self.gateway.media is not None
+        self.jobs = Jobs(
+            settings, self._database, self.gateway, self.gateway.media,
+            working=settings.jobs.worker if working is None else working,
+        )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
@@ -150,9 +160,9 @@ class App:
             self.media.files,
             limit=self.settings.artifacts.max_file_mb << 20,
         )
-        return FastLane(
-            self.gateway, self._control, self._responses, files, max_body=self.settings.server.max_body_mb << 20
-        )
+        max_body = self.settings.server.max_body_mb << 20
+        jobs = JobPaths(self.gateway, self.jobs.desk, wait=self.settings.jobs.wait, max_body=max_body)
+        return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
 
     def _control(self) -> Application:
         from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
@@ -191,6 +201,7 @@ class App:
             self._keys.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         self.media.start()
+        self.jobs.start()
         await self._sharing.start()
         self._watcher = asyncio.create_task(self._watch())
 
@@ -199,6 +210,7 @@ class App:
         for task in (self._watcher, self._pricing):
             if task is not None:
                 task.cancel()
+        await self.jobs.stop()
         await self._sharing.stop()
         await self._transport.aclose()
         if self._keys is not None:
@@ -239,15 +251,15 @@ class App:
 
     def _reload(self) -> Runtime:
         settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
-        for section in ("server", "storage", "auth", "artifacts", "fetch"):
+        for section in ("server", "storage", "auth", "artifacts", "fetch", "jobs"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
+def build_app(settings: Settings, *, sandbox_url: str | None = None, working: bool | None = None) -> App:
     """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, working=working)
 
 
 def price_book(database: Database) -> CatalogPrices:

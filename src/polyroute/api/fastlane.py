@@ -11,6 +11,7 @@ from polyroute.api.errors import error_headers, render_error
 from polyroute.api.exchange import AsgiExchange, Exchange
 from polyroute.api.files import FilePaths
 from polyroute.api.framing import ArrayFraming
+from polyroute.api.jobs import JobPaths
 from polyroute.api.requests import BegunError, ClientGone, Head, Receive, Scope, Send
 from polyroute.api.responses import Continuation
 from polyroute.api.smallpaths import SmallPaths, dialect_of_small_path, gemini_call
@@ -68,6 +69,7 @@ class FastLane:
         control: Callable[[], Application],
         responses: ResponseStore,
         files: FilePaths | None = None,
+        jobs: JobPaths | None = None,
         *,
         max_body: int,
     ) -> None:
@@ -75,6 +77,7 @@ class FastLane:
         self._gateway = gateway
         self._responses = responses
         self._files = files
+        self._jobs = jobs
         self._small_paths = SmallPaths(gateway, responses, max_body=max_body)
         self._make_control = control
         self._control: Application | None = None
@@ -106,6 +109,9 @@ class FastLane:
         try:
             if self._files is not None and self._files.serves(scope["path"]):
                 await self._files.answer(scope, receive, send)
+                return
+            if self._jobs is not None and self._jobs.serves(scope["path"]):
+                await self._jobs.answer(scope, receive, send, request_id)
                 return
             answer = await self._small_paths.answer(scope, receive, request_id)
         except PolyrouteError as error:

@@ -144,6 +144,7 @@ class Execution:
             begun, self._accepted = self._accepted, None
             if not breakers.begin(target, operation, started) and not self._plan.probe and begun is None:
                 return NextTarget()
+            ticket: Ticket | NextTarget | Stop
             if begun is not None:
                 ticket = access.carry_on(begun.credential, started) or access.open
             else:

@@ -16,6 +16,7 @@ from polyroute.settings.choosing import (
     ModelSettings,
     Rate,
 )
+from polyroute.settings.jobs import JobSettings
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
 from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
@@ -342,4 +343,5 @@ class Values(Section):
     """Currencies by their codes (`VND`), besides USD."""
     artifacts: ArtifactSettings = ArtifactSettings()
     fetch: FetchSettings = FetchSettings()
+    jobs: JobSettings = JobSettings()
     sandbox: SandboxSettings = SandboxSettings()

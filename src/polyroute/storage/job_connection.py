@@ -18,7 +18,14 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
-_LOST = ("OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow", "ConnectionTimeout")
+_LOST = (
+    "OperationalError",
+    "InterfaceError",
+    "AdminShutdown",
+    "CrashShutdown",
+    "CannotConnectNow",
+    "ConnectionTimeout",
+)
 """Names of what the drivers raise when the database is away, busy or broke the connection."""
 
 
@@ -83,5 +90,3 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, StorageError | PolyrouteError):
         return False
     return any(kind.__name__ in _LOST for kind in type(error).__mro__)
-
-

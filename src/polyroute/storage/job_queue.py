@@ -66,9 +66,7 @@ class DbosQueue:
                 await asyncio.Event().wait()
                 return
             engine_loop, work = at_work
-            await asyncio.shield(
-                asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_run(work, job_id), engine_loop))
-            )
+            await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_run(work, job_id), engine_loop)))
 
         self._workflow = job
         DBOS.launch()

@@ -19,8 +19,8 @@ JOB_COLUMNS = (
     "webhook", "idempotency", "digest", "executor", "epoch", "cancel_requested", "abandoned", "nudged",
 )  # fmt: skip
 JOB_ATTEMPT_COLUMNS = (
-    "job_id", "number", "provider", "model", "credential", "phase", "idempotency_key", "handle", "handle_id", "started_at", "ended_at",
-    "http_status", "error_kind", "error_message", "error_detail",
+    "job_id", "number", "provider", "model", "credential", "phase", "idempotency_key", "handle", "handle_id",
+    "started_at", "ended_at", "http_status", "error_kind", "error_message", "error_detail",
 )  # fmt: skip
 EVENT_COLUMNS = ("job_id", "number", "at", "name", "data")
 

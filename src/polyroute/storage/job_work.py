@@ -46,15 +46,16 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> Claim | None:
             row = driver.execute(
-                driver.sql("SELECT executor, epoch, state FROM jobs WHERE id = ?" + _locking(driver)), (job_id,)
+                driver.sql("SELECT executor, epoch, state FROM jobs WHERE id = ?" + _locking(driver)),
+                (job_id,),  # noqa: S608
             ).fetchone()
             if row is None:
                 return None
             moment = driver.timestamp(at)
             changed = driver.execute(
                 driver.sql(
-                    "UPDATE jobs SET executor = ?, epoch = epoch + 1, state = 'running', "
-                    f"started_at = COALESCE(started_at, ?) WHERE id = ? AND {_TO_DO} AND (executor = ? OR {_NOBODY})"  # noqa: S608
+                    "UPDATE jobs SET executor = ?, epoch = epoch + 1, state = 'running', "  # noqa: S608
+                    f"started_at = COALESCE(started_at, ?) WHERE id = ? AND {_TO_DO} AND (executor = ? OR {_NOBODY})"
                 ),
                 (executor, moment, job_id, executor, driver.timestamp(at - self._lost_after)),
             ).rowcount
@@ -74,7 +75,9 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             driver.execute(
-                driver.sql("UPDATE jobs SET executor = NULL, epoch = epoch + 1 WHERE id = ? AND executor = ? AND epoch = ?"),
+                driver.sql(
+                    "UPDATE jobs SET executor = NULL, epoch = epoch + 1 WHERE id = ? AND executor = ? AND epoch = ?"
+                ),
                 (job.id, job.executor, job.epoch),
             )
 
@@ -108,7 +111,9 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             driver.execute(
-                driver.sql("UPDATE job_attempts SET phase = 'submitted', handle = ?, handle_id = ? WHERE job_id = ? AND number = ?"),
+                driver.sql(
+                    "UPDATE job_attempts SET phase = 'submitted', handle = ?, handle_id = ? WHERE job_id = ? AND number = ?"
+                ),
                 (encode(handle), handle.id, job.id, number),
             )
             driver.execute(
@@ -188,7 +193,9 @@ class JobTable(JobRecords):
         """This worker has stopped: its row stays until its jobs are taken over."""
 
         def change(driver: Driver) -> None:
-            driver.execute(driver.sql("UPDATE job_workers SET heard_at = ? WHERE id = ?"), (driver.timestamp(0), executor))
+            driver.execute(
+                driver.sql("UPDATE job_workers SET heard_at = ? WHERE id = ?"), (driver.timestamp(0), executor)
+            )
 
         await self._run(change, 5.0)
 
@@ -200,8 +207,8 @@ class JobTable(JobRecords):
             rows = driver.execute(driver.sql("SELECT id FROM job_workers WHERE heard_at <= ?"), (moment,)).fetchall()
             driver.execute(
                 driver.sql(
-                    "DELETE FROM job_workers WHERE heard_at <= ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-                    f"jobs.executor = job_workers.id AND {_TO_DO})"  # noqa: S608
+                    "DELETE FROM job_workers WHERE heard_at <= ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "  # noqa: S608
+                    f"jobs.executor = job_workers.id AND {_TO_DO})"
                 ),
                 (moment,),
             )
@@ -227,8 +234,8 @@ class JobTable(JobRecords):
         def change(driver: Driver) -> Sequence[tuple[str, bool]]:
             rows = driver.execute(
                 driver.sql(
-                    "SELECT id, cancel_requested FROM jobs WHERE executor = ? AND (cancel_requested = ? OR nudged = ?) "
-                    f"AND {_TO_DO}"  # noqa: S608
+                    "SELECT id, cancel_requested FROM jobs WHERE executor = ? AND (cancel_requested = ? OR nudged = ?) "  # noqa: S608
+                    f"AND {_TO_DO}"
                 ),
                 (executor, True, True),
             ).fetchall()
@@ -287,9 +294,7 @@ class JobTable(JobRecords):
         """Free the slot."""
 
         def change(driver: Driver) -> None:
-            driver.execute(
-                driver.sql("DELETE FROM job_leases WHERE resource = ? AND job_id = ?"), (resource, job.id)
-            )
+            driver.execute(driver.sql("DELETE FROM job_leases WHERE resource = ? AND job_id = ?"), (resource, job.id))
 
         await self._run(change, _WORKER_WAITS)
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _CALLER_WAITS = 5.0
 """Seconds for which a caller's request waits for a database that is away."""
-SELECT_JOB = f"SELECT {','.join(JOB_COLUMNS)} FROM jobs"  # noqa: S608 - names of our own
+SELECT_JOB = f"SELECT {','.join(JOB_COLUMNS)} FROM jobs"  # noqa: S608
 SELECT_ATTEMPTS = f"SELECT {','.join(JOB_ATTEMPT_COLUMNS)} FROM job_attempts WHERE job_id = ? ORDER BY number"  # noqa: S608
 _INSERT_JOB = (
     f"INSERT INTO jobs ({','.join(JOB_COLUMNS)}) VALUES ({','.join('?' * len(JOB_COLUMNS))}) ON CONFLICT DO NOTHING"  # noqa: S608
@@ -74,9 +74,7 @@ class JobRecords:
             job = one_job(driver, order.id)
             if job is not None:
                 return job
-            row = driver.execute(
-                driver.sql(f"{SELECT_JOB} WHERE idempotency = ?"), (idempotency_of(order),)
-            ).fetchone()
+            row = driver.execute(driver.sql(f"{SELECT_JOB} WHERE idempotency = ?"), (idempotency_of(order),)).fetchone()
             job = read_job(row)
             if job.order.digest != order.digest:
                 raise PolyrouteError(
@@ -118,9 +116,7 @@ class JobRecords:
                     where.append(f"(created_at {mark} ? OR (created_at = ? AND id {mark} ?))")
                     given += [row[0], row[0], after]
             rows = driver.execute(
-                driver.sql(
-                    f"{SELECT_JOB} WHERE {' AND '.join(where)} ORDER BY created_at {order}, id {order} LIMIT ?"
-                ),
+                driver.sql(f"{SELECT_JOB} WHERE {' AND '.join(where)} ORDER BY created_at {order}, id {order} LIMIT ?"),
                 (*given, limit),
             ).fetchall()
             return [read_job(row) for row in rows]
@@ -158,8 +154,8 @@ class JobRecords:
         def change(driver: Driver) -> Job | None:
             driver.execute(
                 driver.sql(
-                    "UPDATE jobs SET cancel_requested = ?, state = CASE WHEN state = 'needs_attention' THEN 'queued' "
-                    f"ELSE state END WHERE id = ? AND state NOT IN ({','.join('?' * len(_ENDED))})"  # noqa: S608
+                    "UPDATE jobs SET cancel_requested = ?, state = CASE WHEN state = 'needs_attention' THEN 'queued' "  # noqa: S608
+                    f"ELSE state END WHERE id = ? AND state NOT IN ({','.join('?' * len(_ENDED))})"
                 ),
                 (True, job_id, *_ENDED),
             )

@@ -264,6 +264,7 @@ files = sa.Table(
     sa.Column("created_at", UtcTimestamp, nullable=False),
     sa.Column("expires_at", UtcTimestamp, index=True),
     sa.Index(None, "key_id", "created_at"),
+)
 
 # Durable jobs. A job's row in `requests` has the same id and is written when the job ends.
 jobs = sa.Table(

@@ -91,7 +91,8 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as it stands. `provider` and `provider_model` are who works or worked on it, `attempts` how many were begun;
-    `percent` 0 to 100. `executor` is the worker that has it, `epoch` counts the workers that had it. `abandoned`: an operator gave up an unknown acceptance."""
+    `percent` 0 to 100. `executor` is the worker that has it, `epoch` counts the workers that had it. `abandoned`: an operator
+    gave up an unknown acceptance."""
 
     order: JobOrder
     state: JobState = JobState.QUEUED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -97,7 +97,9 @@ class JobDesk:
             model = provider.row.model_for(request.task, target.model)
             maker = None if provider.media is None else provider.media.maker(request.task, model)
             if maker is None:
-                refusals.append(PolyrouteError(ErrorKind.UNSUPPORTED, f"{target} cannot do {request.task}.", param="task"))
+                refusals.append(
+                    PolyrouteError(ErrorKind.UNSUPPORTED, f"{target} cannot do {request.task}.", param="task")
+                )
                 continue
             try:
                 maker.fit(request, model)
@@ -164,7 +166,9 @@ class JobDesk:
         job = await self.cancel(job_id, key)
         if not await self.store.remove(job_id) and not job.ended:
             raise PolyrouteError(
-                ErrorKind.UNAVAILABLE, f"The job {job_id} is being stopped; it can be deleted in a moment.", retry_after=2
+                ErrorKind.UNAVAILABLE,
+                f"The job {job_id} is being stopped; it can be deleted in a moment.",
+                retry_after=2,
             )
 
     async def wait(self, job_id: str, seconds: float) -> Job:
@@ -180,7 +184,7 @@ class JobDesk:
                 return job
             await self._bells.wait(job_id, min(left, _LOOK))
 
-    async def follow(self, job_id: str, after: int, heartbeat: float = 15.0) -> AsyncIterator[JobEvent | None]:
+    async def follow(self, job_id: str, after: int, heartbeat: float = 15.0) -> AsyncGenerator[JobEvent | None]:
         """What happened to a job since event `after`, and what happens; None from time to time while nothing does. Ends
         with the job."""
         loop = asyncio.get_running_loop()

@@ -115,7 +115,9 @@ def check_request(request: MediaRequest) -> None:
         raise invalid("'prompt' is required: what is to be made, or the text to speak.", "prompt")
     needed = _NEEDS.get(request.task, ())
     if needed and not any(item.role in needed for item in request.inputs):
-        raise invalid(f"'{needed[0]}' is required for {request.task}: a URL, a data URI or the id of a file.", needed[0])
+        raise invalid(
+            f"'{needed[0]}' is required for {request.task}: a URL, a data URI or the id of a file.", needed[0]
+        )
     if request.task is Task.COMPOSE and not request.timeline:
         raise invalid("'timeline' is required: what to put together, and how.", "timeline")
     for number, item in enumerate(request.inputs):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from polyroute.engine.gateway import Gateway
+from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.jobs.walk import JobWalk, Parked
 from polyroute.engine.media.lane import MediaFloor
 from polyroute.ports.jobs import Claim, JobEnd, JobLost, JobStore
@@ -37,13 +38,15 @@ class JobRunner:
     """The jobs that this process works on."""
 
     def __init__(
-        self, gateway: Gateway, floor: MediaFloor, store: JobStore, executor: str, pace: JobPace, ended: Ended | None = None
+        self, gateway: Gateway, floor: MediaFloor, store: JobStore, executor: str, pace: JobPace, bells: Bells,
+        ended: Ended | None = None,
     ) -> None:  # fmt: skip
         self.executor = executor
         self._gateway = gateway
         self._floor = floor
         self._store = store
         self._pace = pace
+        self._bells = bells
         self._ended = ended
         self._walks: dict[str, JobWalk] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -78,8 +81,9 @@ class JobRunner:
         job = claim.job
         try:
             walk = JobWalk(
-                claim, self._gateway, self._floor, self._store, patience=self._pace.patience, slots=self._pace.slots
-            )
+                claim, self._gateway, self._floor, self._store, self._bells,
+                patience=self._pace.patience, slots=self._pace.slots,
+            )  # fmt: skip
         except Exception:
             log.exception("job %s cannot be begun", job.id)
             await self._finish(job, JobEnd(state=JobState.FAILED, at=time.time(), error=_ours(job.id)))
@@ -94,11 +98,11 @@ class JobRunner:
     async def _end(self, walk: JobWalk, job: Job) -> None:
         settlement = walk.settlement
         if job.abandoned:
-            error = PolyrouteError(
+            given_up = PolyrouteError(
                 ErrorKind.UNKNOWN_OUTCOME, "Whether the provider accepted this work stayed unknown; it was given up."
             )
-            settlement.refused(error)
-            await self._finish(job, self._failed(walk, error, JobState.FAILED))
+            settlement.refused(given_up)
+            await self._finish(job, self._failed(walk, given_up, JobState.FAILED))
             return
         if job.cancel_requested and walk.tracker.pending is None:
             settlement.broken_off(None, None, None, simulated=False)
@@ -111,7 +115,7 @@ class JobRunner:
         except Parked as parked:
             settlement.suspend()
             await self._finish(job, self._failed(walk, _of(parked), JobState.NEEDS_ATTENTION))
-            log.error("job %s needs attention: %s (`polyroute jobs show %s`)", job.id, parked.failure.message, job.id)
+            log.warning("job %s needs attention: %s (`polyroute jobs show` says more)", job.id, parked.failure.message)
         except PolyrouteError as error:
             late = error.kind is ErrorKind.TIMEOUT and time.time() >= job.order.deadline - 1.0
             await self._finish(job, self._failed(walk, error, JobState.EXPIRED if late else JobState.FAILED))
@@ -126,9 +130,9 @@ class JobRunner:
             raise
         except Exception:
             log.exception("job %s failed by a fault of ours", job.id)
-            error = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names job {job.id}.")
-            settlement.refused(error)
-            await self._finish(job, self._failed(walk, error, JobState.FAILED))
+            ours = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names job {job.id}.")
+            settlement.refused(ours)
+            await self._finish(job, self._failed(walk, ours, JobState.FAILED))
         else:
             await self._finish(job, self._succeeded(walk, made))
 
@@ -136,6 +140,7 @@ class JobRunner:
         if self._ended is not None and end.state is not JobState.NEEDS_ATTENTION:
             await self._ended(job, end)
         await self._store.finish(job, end)
+        self._bells.ring(job.id)
 
     def _succeeded(self, walk: JobWalk, made: Made) -> JobEnd:
         record, cost = walk.settlement.record, walk.settlement.cost

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.settlement import Settlement
 from polyroute.ports import ArtifactStore, Intake
 from polyroute.ports.jobs import Claim, JobLost, JobStore
@@ -30,7 +31,8 @@ class JobTracker:
     """Implements `engine.media.tracking.Tracker` for a job that this worker has claimed."""
 
     def __init__(
-        self, claim: Claim, store: JobStore, settlement: Settlement, artifacts: ArtifactStore, *, slots: dict[str, int]
+        self, claim: Claim, store: JobStore, settlement: Settlement, artifacts: ArtifactStore, bells: Bells, *,
+        slots: dict[str, int],
     ) -> None:  # fmt: skip
         """`slots`: how many jobs may be at a local provider at once, all workers together."""
         self.durable = True
@@ -39,6 +41,7 @@ class JobTracker:
         self._store = store
         self._settlement = settlement
         self._artifacts = artifacts
+        self._bells = bells
         self._slots = slots
         self._known = {attempt.number: attempt for attempt in claim.attempts}
         self.spent = sum(1 for one in claim.attempts if one.phase == "failed" and one.handle is not None)
@@ -126,16 +129,15 @@ class JobTracker:
             if progress.queue_position is not None:
                 told["queue_position"] = progress.queue_position
             events.append(("progress", told))
-        for line in progress.logs[self._logs :]:
-            events.append(("log", {"message": line[:_LONGEST_LOG]}))
+        events += [("log", {"message": line[:_LONGEST_LOG]}) for line in progress.logs[self._logs :]]
         self._logs = max(self._logs, len(progress.logs))
-        for preview in progress.previews:
-            if (stored := await self._preview(preview)) is not None:
-                events.append(("preview", stored))
+        previews = [await self._preview(preview) for preview in progress.previews]
+        events += [("preview", stored) for stored in previews if stored is not None]
         if self._current is not None:
             await self._lease(self._current.provider)
         if events:
             await self._kept(self._store.progress(self.job, time.time(), percent, events))
+            self._bells.ring(self.job.id)
 
     async def woken(self, seconds: float) -> None:
         """Sleep, or less."""
@@ -167,7 +169,9 @@ class JobTracker:
         await self._note_failed(before=len(self._settlement.record.attempts))
         if self._current is not None:
             told = _with_failure(self._current, failure)
-            told = msgspec.structs.replace(told, phase=self._current.phase if self._current.handle else "unknown", ended_at=None)
+            told = msgspec.structs.replace(
+                told, phase=self._current.phase if self._current.handle else "unknown", ended_at=None
+            )
             await self._kept(self._store.close_attempt(self.job, told))
 
     async def ended(self) -> None:

@@ -11,6 +11,7 @@ from polyroute.engine.answers import WholeAnswer
 from polyroute.engine.envelope import read_fields
 from polyroute.engine.execute import Accepted, Execution
 from polyroute.engine.gateway import Gateway
+from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.jobs.tracker import JobTracker, attempt_record
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.media.lane import MediaFloor, media_opener
@@ -60,7 +61,8 @@ class JobWalk:
     """A claimed job under way."""
 
     def __init__(
-        self, claim: Claim, gateway: Gateway, floor: MediaFloor, store: JobStore, *, patience: float, slots: int
+        self, claim: Claim, gateway: Gateway, floor: MediaFloor, store: JobStore, bells: Bells, *, patience: float,
+        slots: int,
     ) -> None:  # fmt: skip
         """`patience`: seconds that one provider gets, where others are left; `slots`: jobs at a local provider at once."""
         self._gateway = gateway
@@ -77,7 +79,7 @@ class JobWalk:
             for name, provider in self._runtime.providers.items()
             if provider.row.kind is ProviderKind.LOCAL and not provider.row.simulated
         }
-        self.tracker = JobTracker(claim, store, self.settlement, floor.storage.artifacts, slots=local)
+        self.tracker = JobTracker(claim, store, self.settlement, floor.storage.artifacts, bells, slots=local)
         self._failed_before = {Target(one.provider, one.model) for one in claim.attempts if one.phase == "failed"}
 
     async def run(self) -> Made:

@@ -79,6 +79,10 @@ async def _wait_for(maker: Queued, order: Order) -> Outcome:
             if failed.failure.kind is not ErrorKind.UNKNOWN_OUTCOME:
                 await tracker.refused()
             raise
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+            message = "The provider's answer to the order cannot be read; whether it began the work is unknown."
+            unknown = Failure(kind=ErrorKind.UNKNOWN_OUTCOME, message=message, detail=repr(error)[:500])
+            raise AttemptFailed(unknown) from error
         if isinstance(submitted, Outcome):
             return submitted
         handle = submitted
