@@ -52,7 +52,7 @@ class DbosQueue:
                 "use_listen_notify": False,
                 "log_level": "WARNING",
                 "sys_db_pool_size": 5,
-                "notification_listener_polling_interval_sec": 60.0,
+                "notification_listener_polling_interval_sec": 1.0,
                 "scheduler_polling_interval_sec": 3600.0,
             }
         )
