@@ -85,7 +85,7 @@ def shape_of(
         if entry.adapter is not None:
             problems.add(path, f"{name} is a built-in provider: leave `adapter` out, or give the entry another name")
         endpoints = addresses.row_endpoints(row, moved=False, sandbox_url=None)
-        return EntryShape(row.adapter, row.auth, row.kind, endpoints, row.media_adapter, row.media)
+        return EntryShape(row.adapter, row.auth, row.kind, endpoints, row.media_adapter or _usual(endpoints), row.media)
     like = built_in.get(entry.adapter or "")
     if like is not None and like.media_adapter is not None and entry.adapter not in ADAPTERS and entry.base_url:
         endpoints = addresses.row_endpoints(like, moved=True, sandbox_url=None)
@@ -116,7 +116,12 @@ def shape_of(
         for dialect, tail in found.endpoints.items()
         if OPERATION_OF[dialect].value in wanted
     )
-    return EntryShape(found.adapter, found.auth, ProviderKind.DIRECT, endpoints)
+    return EntryShape(found.adapter, found.auth, ProviderKind.DIRECT, endpoints, _usual(endpoints))
+
+
+def _usual(endpoints: Iterable[Endpoint]) -> str | None:
+    """Who makes media over OpenAI's own paths, where there are any."""
+    return "openai" if any(endpoint.dialect in TASKS_OF_DIALECT for endpoint in endpoints) else None
 
 
 def _with_moderation(serves: Iterable[str]) -> frozenset[str]:

@@ -65,9 +65,9 @@ def test_listed_providers_stand_beside_those_of_the_environment():
 
 
 def test_what_is_not_served_yet_is_never_on():
-    catalog = build(environment={"REPLICATE_API_TOKEN": "k"})
+    catalog = build(environment={"FAL_KEY": "k"})
     assert list(catalog.providers) == []
-    assert "not served by this version" in reason(catalog, "replicate")
+    assert "not served by this version" in reason(catalog, "fal")
 
 
 def test_a_credential_of_several_parts():

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from polyroute.catalog.build import build_catalog, check_input
+from polyroute.catalog.entries import ADAPTERS
 from polyroute.catalog.inputs import read_input
 from polyroute.catalog.routes import POLICIES
 from polyroute.catalog.rows import load_rows
 from polyroute.settings import ConfigurationError, Settings, load_settings
 
+ADAPTER_NAMES = (*ADAPTERS, *(name for name, row in load_rows().items() if row.media_adapter and name not in ADAPTERS))
 SECRET = "sk-never-shown-4711"
 
 
@@ -70,7 +72,10 @@ routes:
 """
     assert refused(tmp_path, text) == [
         "polyroute.yaml:1: server.workers: wrong value, given 'none' (expected a whole number)",
-        "polyroute.yaml:1: server.prot: unknown key; did you mean port? (expected one of host, port, workers, max_body_mb)",
+        (
+            "polyroute.yaml:1: server.prot: unknown key; did you mean port? "
+            "(expected one of host, port, workers, max_body_mb, public_url)"
+        ),
         (
             "polyroute.yaml:1: server.host: auth.mode is open, and 0.0.0.0 can be reached from other machines (expected "
             "`auth: {mode: keys}` and a key of `polyroute keys create --name NAME`, or `server: {host: 127.0.0.1}`)"
@@ -94,8 +99,7 @@ routes:
         ),
         (
             "polyroute.yaml:10: providers.my_vllm.adapter: unknown adapter, given openai_compatibel; did you mean "
-            "openai_compatible? (expected one of openai_compatible, openai_responses, anthropic, gemini, ollama, cohere, "
-            "bedrock, azure, runpod)"
+            f"openai_compatible? (expected one of {', '.join(ADAPTER_NAMES)})"
         ),
         (
             "polyroute.yaml:10: providers.my_vllm.serves[1]: unknown operation, given embedd; did you mean embed? "
@@ -257,7 +261,7 @@ def test_a_wrong_variable_is_named(tmp_path):
         "POLYROUTE_ROUTES__A__TARGETS: routes.a.targets: is neither a list nor a mapping in YAML (expected for example [a, b])",
         (
             "POLYROUTE_SERVER__PROT: server.prot: unknown key; did you mean port? "
-            "(expected one of host, port, workers, max_body_mb)"
+            "(expected one of host, port, workers, max_body_mb, public_url)"
         ),
         "POLYROUTE_SERVER__WORKERS: server.workers: wrong value, given 'many' (expected a whole number)",
     ]

@@ -10,6 +10,7 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
