@@ -12,7 +12,7 @@ from typing import Any
 
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.api.files import FilePaths
-from polyroute.api.jobs import JobPaths
+from polyroute.api.media import MediaPaths
 from polyroute.api.requests import read_head
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogProblem, read_input
@@ -161,7 +161,7 @@ class App:
             limit=self.settings.artifacts.max_file_mb << 20,
         )
         max_body = self.settings.server.max_body_mb << 20
-        jobs = JobPaths(self.gateway, self.jobs.desk, wait=self.settings.jobs.wait, max_body=max_body)
+        jobs = MediaPaths(self.gateway, self.jobs.desk, files, wait=self.settings.jobs.wait, max_body=max_body)
         return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
 
     def _control(self) -> Application:

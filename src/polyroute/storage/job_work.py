@@ -31,6 +31,8 @@ _UPSERT_ATTEMPT = (
 _NOBODY = (
     "(executor IS NULL OR NOT EXISTS (SELECT 1 FROM job_workers WHERE job_workers.id = jobs.executor AND heard_at > ?))"
 )
+_LOCK_JOB = "SELECT executor, epoch, state FROM jobs WHERE id = ?"
+"""SQLite transactions have the write lock from their start."""
 _TO_DO = "state IN ('queued', 'running')"
 
 
@@ -46,8 +48,8 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> Claim | None:
             row = driver.execute(
-                driver.sql("SELECT executor, epoch, state FROM jobs WHERE id = ?" + _locking(driver)),
-                (job_id,),  # noqa: S608
+                driver.sql(_LOCK_JOB if driver.kind == "sqlite" else _LOCK_JOB + " FOR UPDATE"),
+                (job_id,),
             ).fetchone()
             if row is None:
                 return None
@@ -297,8 +299,3 @@ class JobTable(JobRecords):
             driver.execute(driver.sql("DELETE FROM job_leases WHERE resource = ? AND job_id = ?"), (resource, job.id))
 
         await self._run(change, _WORKER_WAITS)
-
-
-def _locking(driver: Driver) -> str:
-    """SQLite transactions have the write lock from their start."""
-    return " FOR UPDATE" if driver.kind == "postgresql" else ""

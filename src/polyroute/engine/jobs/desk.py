@@ -54,7 +54,7 @@ class JobDesk:
         self._floor = floor
         self._bells = bells
         self._worker = worker
-        self._deadline = deadline
+        self.deadline = deadline
 
     @property
     def floor(self) -> MediaFloor:
@@ -72,7 +72,7 @@ class JobDesk:
         order = JobOrder(
             id=new_request_id().replace("req_", "video_" if new.surface == "videos" else "job_", 1),
             task=new.request.task, model=new.model, request=new.request, created_at=now,
-            deadline=now + (new.options.timeout or self._deadline), surface=new.surface,
+            deadline=now + (new.options.timeout or self.deadline), surface=new.surface,
             options=b"{}" if new.options is NO_OPTIONS else msgspec.json.encode(new.options),
             key_id=None if key is None else key.id, user_id=new.options.user or (key.user_id if key is not None else None),
             details=new.details, webhook=new.webhook, idempotency_key=new.idempotency_key, digest=new.digest,
