@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
 
+from polyroute.api.exchange import AsgiExchange
 from polyroute.api.ranges import Selection, select
 from polyroute.api.requests import Receive, Scope, Send, read_head
 from polyroute.api.upload import Upload
@@ -58,7 +60,18 @@ class FilePaths:
         return path == PATH or path.startswith(PATH + "/")
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Raises PolyrouteError (before the answer begins), ClientGone."""
+        """One request, which ends when its caller leaves. Raises PolyrouteError (before the answer begins), ClientGone."""
+        exchange = AsgiExchange(scope, receive, send)
+        exchange.enter()
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            if not exchange.left:
+                raise
+        finally:
+            exchange.leave()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")
         head = read_head(scope["headers"])
         found = _PATTERN.fullmatch(path)

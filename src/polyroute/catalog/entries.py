@@ -57,7 +57,7 @@ ADAPTERS: Mapping[str, AdapterRow] = {
     "azure": AdapterRow("azure", "api-key", {Dialect.OPENAI_CHAT: "/chat/completions", **_MEDIA}),
     "runpod": AdapterRow("runpod", "bearer", {Dialect.RUNPOD: "/runsync"}),
 }
-AUTH_STYLES = ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none")
+AUTH_STYLES = ("bearer", "x-api-key", "x-goog-api-key", "api-key", "xi-api-key", "key", "x-key", "sigv4", "none")
 
 # What an entry of one's own can do is not known: nothing is withheld from it, and the server itself answers.
 _TASKS = frozenset(Capability(task.value) for task in Task)

@@ -6,24 +6,15 @@ import base64
 import binascii
 import re
 
-_SIGNATURES: tuple[tuple[str, str], ...] = (
-    ("iVBORw0KGgo", "image/png"),
-    ("/9j/", "image/jpeg"),
-    ("R0lGOD", "image/gif"),
-    ("UklGR", "image/webp"),
-    ("Qk", "image/bmp"),
-)
-"""The first characters of an image in base64."""
+from polyroute.dialects.media_types import sniff_media_type
 
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?)(;base64)?,", re.IGNORECASE)
 
 
 def sniff_image(data: str) -> str | None:
     """The media type of a base64 image by its first bytes."""
-    for start, media_type in _SIGNATURES:
-        if data.startswith(start):
-            return media_type
-    return None
+    found = sniff_media_type(data)
+    return found if found is not None and found.startswith("image/") else None
 
 
 def is_base64(data: str) -> bool:

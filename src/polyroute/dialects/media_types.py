@@ -6,12 +6,14 @@ import base64
 import binascii
 from urllib.parse import urlsplit
 
-_MAGIC = (
-    ("iVBORw0KGgo", "image/png"),
-    ("/9j/", "image/jpeg"),
-    ("R0lGOD", "image/gif"),
-    ("JVBERi", "application/pdf"),
-)
+from polyroute.mediainfo import sniff
+
+_TOLD = frozenset((
+    "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "application/pdf", "audio/wav",
+))  # fmt: skip
+"""Media types that providers take inline, and that few bytes prove."""
+_HEAD = 64
+"""Characters of base64 that are looked at."""
 _ENDINGS = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp",
     "heic": "image/heic", "heif": "image/heif", "pdf": "application/pdf", "txt": "text/plain", "html": "text/html",
@@ -23,16 +25,12 @@ _AUDIO = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "l16": "pcm16", "x-aac":
 
 def sniff_media_type(data: str) -> str | None:
     """The media type of base64 data by its first bytes; None when they are unknown."""
-    for magic, media_type in _MAGIC:
-        if data.startswith(magic):
-            return media_type
-    if data.startswith("UklGR"):  # RIFF: the four bytes from the eighth on tell which
-        try:
-            head = base64.b64decode(data[:16])
-        except (binascii.Error, ValueError):
-            return None
-        return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(head[8:12])
-    return None
+    start = data[:_HEAD]
+    try:
+        found = sniff(base64.b64decode(start[: len(start) // 4 * 4]))
+    except (binascii.Error, ValueError):
+        return None
+    return found if found in _TOLD else None
 
 
 def media_type_of_url(url: str) -> str | None:

@@ -362,7 +362,7 @@ class Execution:
         headers = [
             (b"content-type", content_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
-            *_target_headers(target),
+            *_target_headers(target if lane.model is None else Target(target.provider, lane.model)),
             (b"x-polyroute-attempts", b"%d" % settlement.attempts),
         ]
         if lane.dropped:

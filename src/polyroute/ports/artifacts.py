@@ -105,7 +105,7 @@ class FileStore(Protocol):
 
 
 class FetchOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to download.
+    """Something to download: an http(s) URL, or a data URI.
 
     `trusted` are base URLs that may be private and plain HTTP (a local provider's own address): their scheme, host and port
     must match. `headers` (credentials) go to the host of `url` only, never to where it redirects. `from_caller` decides who

@@ -29,6 +29,9 @@ _AUTH_HEADERS: dict[str, tuple[bytes, str]] = {
     "x-api-key": (b"x-api-key", "{}"),
     "x-goog-api-key": (b"x-goog-api-key", "{}"),
     "api-key": (b"api-key", "{}"),
+    "xi-api-key": (b"xi-api-key", "{}"),
+    "key": (b"authorization", "Key {}"),
+    "x-key": (b"x-key", "{}"),
 }
 
 # Caller headers that mean something to a provider of the same dialect; never a credential.

@@ -6,14 +6,32 @@ import base64
 from collections.abc import Iterator
 
 from polyroute.sandbox.answers import pieces
-from polyroute.sandbox.errors import invalid
+from polyroute.sandbox.errors import Refused, invalid
 from polyroute.sandbox.exchange import Exchange, Frame, Json, Reply, Stream, Upload, Whole, data_frame, json_reply
+from polyroute.sandbox.media.artifacts import Artifact, audio
+from polyroute.sandbox.media.call import is_blocked
+from polyroute.sandbox.media.jobs import Job
 from polyroute.sandbox.openai_reading import required_model
 from polyroute.sandbox.openai_usage import reply_headers
 from polyroute.sandbox.prompt import tokens_of
-from polyroute.sandbox.sound import FORMATS, spoken, wav_seconds
+from polyroute.sandbox.sound import FORMATS, spoken, spoken_seconds, wav_seconds
 
 _CHUNK = 4096
+_VOICES = (
+    "alloy",
+    "ash",
+    "ballad",
+    "coral",
+    "echo",
+    "fable",
+    "onyx",
+    "nova",
+    "sage",
+    "shimmer",
+    "verse",
+    "marin",
+    "cedar",
+)
 _TRANSCRIPT_FORMS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 
 
@@ -30,15 +48,38 @@ def answer_speech(exchange: Exchange) -> Reply:
         )
     if not body.get("voice"):
         raise invalid("Missing required parameter: 'voice'.", param="voice", code="missing_required_parameter")
+    if exchange.strict and exchange.profile.name == "openai":
+        _check_voice(body)
     form = body.get("response_format") or "mp3"
     if form not in FORMATS:
         raise invalid(f"Invalid value: '{form}'.", param="response_format", code="invalid_value")
     content_type, data = spoken(text, form)
+    job = _recorded(exchange, "speech", model, audio(spoken_seconds(text), form))
+    if job.has("wrong_media_type"):
+        data = b"<!doctype html><html><body>Please log in.</body></html>"
     if body.get("stream_format") == "sse":
         if model.startswith("tts-1"):
             raise invalid("stream_format 'sse' is not supported with this model.", param="stream_format")
         return Stream(frames=_speech_events(text, data), headers=reply_headers(exchange))
     return Stream(frames=_slices(data), content_type=content_type, headers=reply_headers(exchange))
+
+
+def _check_voice(body: Json) -> None:
+    voice, speed = body["voice"], body.get("speed", 1.0)
+    if voice not in _VOICES and not (isinstance(voice, dict) and str(voice.get("id", "")).startswith("voice_")):
+        listed = ", ".join(f"'{name}'" for name in _VOICES)
+        raise invalid(f"Invalid value: '{voice}'. Supported values are: {listed}.", param="voice", code="invalid_value")
+    if not isinstance(speed, int | float) or not 0.25 <= speed <= 4:
+        raise invalid(f"Invalid 'speed': expected a number from 0.25 to 4.0, but got {speed}.", param="speed")
+
+
+def _recorded(exchange: Exchange, operation: str, model: str, *made: Artifact) -> Job:
+    job = exchange.desk.submit(
+        exchange, operation, model, made, name=lambda digest: f"{operation}_{digest[:24]}", whole=True
+    )
+    if job.moderated or is_blocked(exchange.body.get("input")):
+        raise Refused("content_filter")
+    return job
 
 
 def _slices(data: bytes) -> Iterator[Frame]:
@@ -75,6 +116,7 @@ def _transcript(exchange: Exchange, task: str) -> Reply:
     form = str(body.get("response_format") or "json")
     if form not in _TRANSCRIPT_FORMS:
         raise invalid(f"Invalid value: '{form}'.", param="response_format", code="invalid_value")
+    _recorded(exchange, "transcription", model)
     seconds = _seconds(upload)
     verb = "translated" if task == "translate" else "transcribed"
     text = (
@@ -92,7 +134,9 @@ def _transcript(exchange: Exchange, task: str) -> Reply:
         usage |= {"output_tokens": tokens_of(text), "total_tokens": audio + tokens_of(text)}
     headers = reply_headers(exchange)
     if body.get("stream") in (True, "true") and not model.startswith("whisper"):
-        return Stream(frames=_transcript_events(text, usage), headers=headers)
+        return Stream(
+            frames=_transcript_events(text, usage, seconds, diarized=form == "diarized_json"), headers=headers
+        )
     if form in ("text", "srt", "vtt"):
         said = {"text": f"{text}\n", "srt": _srt(text, seconds), "vtt": _vtt(text, seconds)}[form]
         return Whole(
@@ -161,7 +205,10 @@ def _vtt(text: str, seconds: float) -> str:
     return f"WEBVTT\n\n{_clock(0, '.')} --> {_clock(seconds, '.')}\n{text}\n\n"
 
 
-def _transcript_events(text: str, usage: Json) -> Iterator[Frame]:
-    for piece in pieces(text):
+def _transcript_events(text: str, usage: Json, seconds: float, *, diarized: bool) -> Iterator[Frame]:
+    if diarized:
+        segment: Json = {"type": "transcript.text.segment", "text": text, "speaker": "A", "start": 0.0, "end": seconds}
+        yield data_frame(segment | {"id": "seg_0"}, 1)
+    for piece in () if diarized else pieces(text):
         yield data_frame({"type": "transcript.text.delta", "delta": piece}, 1)
     yield data_frame({"type": "transcript.text.done", "text": text, "usage": usage}, last=True)

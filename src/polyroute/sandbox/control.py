@@ -106,7 +106,6 @@ FAULT_MEANINGS: Mapping[str, str] = MappingProxyType(
 JOB_FAULTS: frozenset[str] = frozenset(list(FAULT_MEANINGS)[list(FAULT_MEANINGS).index("lost_after_acceptance") :])
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
-_KEEP_SECONDS = 3600.0
 Pace = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
@@ -294,10 +293,10 @@ class Control:
                     return armed.fault
         return None
 
-    def job_pacing(self, provider: str, operation: str) -> tuple[float | None, float]:
-        """How long a job takes (None: as long as jobs of its kind usually do) and how long its result is kept."""
-        keep = _narrowest(self._result_seconds, provider, operation)
-        return _narrowest(self._job_seconds, provider, operation), _KEEP_SECONDS if keep is None else keep
+    def job_pacing(self, provider: str, operation: str) -> tuple[float | None, float | None]:
+        """How long a job takes and how long its result is kept; None: as is usual for its kind and its provider."""
+        scope = provider, operation
+        return _narrowest(self._job_seconds, *scope), _narrowest(self._result_seconds, *scope)
 
     def state(self) -> dict[str, Any]:
         """Everything that is set and counted, for `GET /_control`."""

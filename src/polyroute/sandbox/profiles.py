@@ -16,7 +16,8 @@ Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "query", "sig
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider as it is seen on the wire. A default is what OpenAI itself does.
 
-    `media`: it serves media alone, so the endpoints that many have are not there. `auth`: ways to present a credential (none: no credential needed). `reasoning`: where chat completions carry the
+    `media`: it serves media alone, so the endpoints that many have are not there.
+    `auth`: ways to present a credential (none: no credential needed). `reasoning`: where chat completions carry the
     model's reasoning. `thinks`: parts of model names that reason without being asked. `stream_usage`: where a stream
     reports usage. `whole_calls`: a streamed tool call comes in one piece. `call_index`: streamed tool calls are numbered.
     """

@@ -7,8 +7,9 @@ from urllib.parse import unquote
 
 from polyroute.sandbox import anthropic, bedrock, cohere, gemini, ollama, openai_responses, runpod
 from polyroute.sandbox.audio import answer_speech, answer_transcription, answer_translation
-from polyroute.sandbox.images import answer_edit, answer_generation
+from polyroute.sandbox.images import answer_edit, answer_generation, answer_variation
 from polyroute.sandbox.listings import answer_account, answer_bedrock_models, answer_model, answer_models
+from polyroute.sandbox.media import openai_videos
 from polyroute.sandbox.media.routes import MEDIA_ROUTES
 from polyroute.sandbox.openai_chat import answer_chat
 from polyroute.sandbox.profiles import profile_of
@@ -16,6 +17,7 @@ from polyroute.sandbox.route import Route, route
 from polyroute.sandbox.vectors import answer_embeddings, answer_moderations
 
 ROUTES: tuple[Route, ...] = (
+    *openai_videos.ROUTES,
     route(r"POST /deployments/(?P<model>[^/]+)/chat/completions", "chat", "openai_chat", answer_chat),
     route(r"POST /deployments/(?P<model>[^/]+)/embeddings", "embed", "openai_other", answer_embeddings),
     route(r"POST /deployments/(?P<model>[^/]+)/images/generations", "image", "openai_other", answer_generation),
@@ -73,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
     route(r"POST /moderations", "moderate", "openai_other", answer_moderations),
     route(r"POST /images(/generations)?", "image", "openai_other", answer_generation),
     route(r"POST /images/edits", "image", "openai_other", answer_edit),
+    route(r"POST /images/variations", "image", "openai_other", answer_variation),
     route(r"POST /audio/speech", "speech", "openai_other", answer_speech),
     route(r"POST /audio/transcriptions", "transcription", "openai_other", answer_transcription),
     route(r"POST /audio/translations", "transcription", "openai_other", answer_translation),

@@ -13,7 +13,7 @@ from pathlib import Path
 from polyroute.mediainfo import ending_of
 from polyroute.ports import Intake
 from polyroute.storage.blobs import BlobMissingError, BlobStore, sweep
-from polyroute.storage.incoming import Incoming, look_at
+from polyroute.storage.incoming import Incoming, ScratchError, look_at
 from polyroute.storage.media_index import MediaIndex
 from polyroute.storage.media_rows import KeptArtifact
 from polyroute.storage.url_signatures import UrlSigner
@@ -57,17 +57,22 @@ class ArtifactKeeper:
         limit = self._limit if intake.limit is None else min(intake.limit, self._limit)
         try:
             file = await asyncio.to_thread(Incoming, self._blobs.scratch, limit, intake.param)
-            try:
-                await file.take(chunks)
-                return await self._keep(file, intake)
-            finally:
-                await asyncio.to_thread(file.discard)
         except OSError as error:
             raise _broken(error) from error
+        try:
+            await file.take(chunks)
+            try:
+                return await self._keep(file, intake)
+            except OSError as error:
+                raise _broken(error) from error
+        except ScratchError as error:
+            raise _broken(error.__cause__) from error
+        finally:
+            await asyncio.to_thread(file.discard)
 
     async def _keep(self, file: Incoming, intake: Intake) -> Artifact:
         facts = await asyncio.to_thread(look_at, file, intake, self._max_pixels)
-        now = self._clock()
+        now = round(self._clock(), 6)  # as it is stored
         retain = self._retain if intake.retain is None else intake.retain
         until = None if retain is None else now + retain
         sha256 = file.sha256
@@ -266,6 +271,6 @@ def _gone(artifact_id: str) -> PolyrouteError:
     return PolyrouteError(ErrorKind.NOT_FOUND, f"The bytes of artifact '{artifact_id}' are gone from the store.")
 
 
-def _broken(error: OSError) -> PolyrouteError:
+def _broken(error: BaseException | None) -> PolyrouteError:
     log.error("the artifact store cannot be used: %s", error)
     return PolyrouteError(ErrorKind.INTERNAL, "The artifact store cannot be used; the gateway's log says why.")

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +26,10 @@ _POSSIBLE = {
 }
 
 
+class ScratchError(Exception):
+    """The scratch file cannot be written: not to be taken for an error of whoever gives the bytes. Its cause says why."""
+
+
 class Incoming:
     """One scratch file: `write` what arrives, `finish`, `inspect`, and `discard` unless it was moved away."""
 
@@ -38,11 +43,11 @@ class Incoming:
         self._file: IO[bytes] = open(self.path, "xb")  # noqa: SIM115 - closed by `finish` and `discard`
 
     async def take(self, chunks: AsyncIterable[bytes] | bytes) -> None:
-        """Everything. Raises PolyrouteError (`too_large`, or `invalid_request` for nothing), OSError, and what `chunks`
-        raise."""
+        """Everything. Raises PolyrouteError (`too_large`, or `invalid_request` for nothing), ScratchError, and what
+        `chunks` raise."""
         if isinstance(chunks, bytes):
             self._count(len(chunks))
-            await asyncio.to_thread(self._write, [chunks])
+            await self._flush([chunks])
         else:
             held: list[bytes] = []
             waiting = 0
@@ -51,10 +56,10 @@ class Incoming:
                 held.append(chunk)
                 waiting += len(chunk)
                 if waiting >= BLOCK:
-                    await asyncio.to_thread(self._write, held)
+                    await self._flush(held)
                     held, waiting = [], 0
-            await asyncio.to_thread(self._write, held)
-        await asyncio.to_thread(self._file.close)
+            await self._flush(held)
+        await self._flush([], last=True)
         if not self.size:
             raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"{_named(self._param)} is empty.", param=self._param)
 
@@ -65,7 +70,8 @@ class Incoming:
 
     def discard(self) -> None:
         """Close and delete it; what was moved away stays."""
-        self._file.close()
+        with suppress(OSError):  # a full disk may show only now
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     def _count(self, more: int) -> None:
@@ -73,10 +79,18 @@ class Incoming:
         if self.size > self._limit:
             raise too_large(self._limit, self._param)
 
-    def _write(self, chunks: list[bytes]) -> None:
+    async def _flush(self, chunks: list[bytes], *, last: bool = False) -> None:
+        try:
+            await asyncio.to_thread(self._write, chunks, last)
+        except OSError as error:
+            raise ScratchError from error
+
+    def _write(self, chunks: list[bytes], last: bool) -> None:
         for chunk in chunks:
             self._hash.update(chunk)
             self._file.write(chunk)
+        if last:
+            self._file.close()
 
 
 class _OpenFile:

@@ -7,16 +7,17 @@ elsewhere between the check and the connection. Redirects are followed by us, ea
 from __future__ import annotations
 
 import asyncio
+import binascii
 import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from urllib.parse import urljoin
+from urllib.parse import unquote_to_bytes, urljoin
 
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from polyroute.ports import ArtifactStore, FetchOrder, Timeouts, WireRequest, WireResponse
+from polyroute.ports import ArtifactStore, FetchOrder, Intake, Timeouts, WireRequest, WireResponse
 from polyroute.transport import failures
 from polyroute.transport.address import Address, parse_address
 from polyroute.transport.client import ClientTransport
@@ -32,6 +33,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _GONE = frozenset((401, 403, 404, 410))
 _BUSY = frozenset((408, 425, 429))
+_BASE64_BLOCK = 1 << 18  # a multiple of four
 _CALLERS = frozenset((ErrorKind.TOO_LARGE, ErrorKind.INVALID_REQUEST))
 
 
@@ -75,6 +77,8 @@ class SafeFetcher:
             raise PolyrouteError(kind, f"{named} cannot be fetched: {failure.message}.", param=param) from error
 
     async def _fetch(self, order: FetchOrder) -> Artifact:
+        if order.url[:5].lower() == "data:":
+            return await self._store_inline(order)
         deadline = _now() + (self._policy.timeout if order.timeout is None else order.timeout)
         trusted = frozenset(_origin(parse_address(url)) for url in order.trusted)
         first = _origin(parse_address(order.url))
@@ -142,24 +146,46 @@ class SafeFetcher:
             self._ssl_context = client_context()
         return ClientTransport(ssl_context=self._ssl_context, resolver=_Pinned(addresses))
 
-    async def _store_answer(self, answer: WireResponse, order: FetchOrder, deadline: float) -> Artifact:
-        """A final answer's body. Raises AttemptFailed for what is no file."""
-        if answer.status != 200:
-            raise AttemptFailed(_status_failure(answer.status))
-        intake = order.intake
-        limit = self._policy.max_size if intake.limit is None else min(intake.limit, self._policy.max_size)
-        length = header_value(answer.headers, b"content-length") or b""
-        if length.isdigit() and int(length) > limit:
+    async def _store_inline(self, order: FetchOrder) -> Artifact:
+        """The content of a data URI."""
+        head, comma, data = order.url.partition(",")
+        media_type, *parameters = head[5:].split(";")
+        if not comma:
+            raise failures.refused("the data URI has no comma before its data")
+        limit = self._limit(order)
+        if len(data) > limit // 3 * 4 + (1 << 16):
             raise AttemptFailed(_too_large(limit, order))
-        declared = intake.declared or (header_value(answer.headers, b"content-type") or b"").decode("latin-1") or None
-        intake = msgspec.structs.replace(intake, limit=limit, declared=declared)
+        encoded = any(parameter.strip().lower() == "base64" for parameter in parameters)
+        declared = order.intake.declared or ";".join((media_type, *parameters)).strip() or None
+        intake = msgspec.structs.replace(order.intake, limit=limit, declared=declared)
+        return await self._put(_decoded(data) if encoded else unquote_to_bytes(data), intake, order)
+
+    def _limit(self, order: FetchOrder) -> int:
+        own = order.intake.limit
+        return self._policy.max_size if own is None else min(own, self._policy.max_size)
+
+    async def _put(self, chunks: AsyncIterator[bytes] | bytes, intake: Intake, order: FetchOrder) -> Artifact:
+        """Raises AttemptFailed where a provider is to blame for what the store refuses."""
         try:
-            return await self._store.put(self._body(answer, limit, order, deadline), intake)
+            return await self._store.put(chunks, intake)
         except PolyrouteError as error:
             if order.from_caller or error.kind not in _CALLERS:
                 raise
             message = f"what it gave is not the file that was due: {error.message}"
             raise AttemptFailed(failures.bad_response(message)) from error
+
+    async def _store_answer(self, answer: WireResponse, order: FetchOrder, deadline: float) -> Artifact:
+        """A final answer's body. Raises AttemptFailed for what is no file."""
+        if answer.status != 200:
+            raise AttemptFailed(_status_failure(answer.status))
+        intake = order.intake
+        limit = self._limit(order)
+        length = header_value(answer.headers, b"content-length") or b""
+        if length.isdigit() and int(length) > limit:
+            raise AttemptFailed(_too_large(limit, order))
+        declared = intake.declared or (header_value(answer.headers, b"content-type") or b"").decode("latin-1") or None
+        intake = msgspec.structs.replace(intake, limit=limit, declared=declared)
+        return await self._put(self._body(answer, limit, order, deadline), intake, order)
 
     async def _body(self, answer: WireResponse, limit: int, order: FetchOrder, deadline: float) -> AsyncIterator[bytes]:
         size = 0
@@ -177,6 +203,16 @@ class SafeFetcher:
             if size > limit:
                 raise AttemptFailed(_too_large(limit, order))
             yield data
+
+
+async def _decoded(data: str) -> AsyncIterator[bytes]:
+    """Base64, padded or not, a block at a time."""
+    data += "=" * (-len(data) % 4)
+    for start in range(0, len(data), _BASE64_BLOCK):
+        try:
+            yield binascii.a2b_base64(data[start : start + _BASE64_BLOCK], strict_mode=True)
+        except (binascii.Error, ValueError):
+            raise failures.refused("the data URI is not valid base64") from None
 
 
 class _Pinned(AbstractResolver):

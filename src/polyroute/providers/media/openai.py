@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from polyroute.catalog.model import Provider
-from polyroute.ports import FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed, WireResponse
+from polyroute.ports import FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed
 from polyroute.providers.media.openai_videos import Videos
+from polyroute.providers.media.sound import BytesStream
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
     Fitted,
@@ -31,7 +30,6 @@ _MEDIA_TYPES = {
     "pcm": "audio/pcm", "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif",
     "svg": "image/svg+xml",
 }  # fmt: skip
-_BLOCK_PATIENCE = 30.0
 _IMAGE_FIELDS = {
     "prompt": "prompt", "quality": "quality", "background": "background", "format": "output_format",
     "compression": "output_compression", "moderation": "moderation", "style": "style", "user": "user",
@@ -220,35 +218,6 @@ class Speech:
         body |= request.options.get(self._provider, {})
         response = await wire.open("POST", self._path, json=body)
         return BytesStream(response, _MEDIA_TYPES.get(form, "audio/mpeg"), Usage(characters=len(request.prompt or "")))
-
-
-class BytesStream:
-    """Implements `ports.MediaStream` over an answer whose body is the medium. The provider's media type is preferred."""
-
-    def __init__(self, response: WireResponse, media_type: str, usage: Usage) -> None:
-        told = next((value.decode("latin-1") for name, value in response.headers if name == b"content-type"), "")
-        if told.startswith(("application/json", "text/")):
-            response.abort()
-            raise AttemptFailed(
-                Failure(kind=ErrorKind.BAD_RESPONSE, message="The provider answered with text where sound was due.")
-            )
-        self.media_type = told if told.startswith("audio/") else media_type
-        self._response = response
-        self._usage = usage
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises AttemptFailed."""
-        loop = asyncio.get_running_loop()
-        while data := await self._response.receive(loop.time() + _BLOCK_PATIENCE):
-            yield data
-
-    def usage(self) -> Usage:
-        """The characters that were spoken."""
-        return self._usage
-
-    def abort(self) -> None:
-        """Stop."""
-        self._response.abort()
 
 
 # ---------------------------------------------------------------- transcription

@@ -10,6 +10,7 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
 }

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Phase = Literal["queued", "running", "succeeded", "failed", "canceled"]
 ENDED: tuple[Phase, ...] = ("succeeded", "failed", "canceled")
 _SECONDS = {"video": 1.5, "music": 0.5, "speech": 0.2, "transcription": 0.2}
+_DAY = 86_400.0
+_KEEP_SECONDS = {"kie": 14 * _DAY, "fal": 7 * _DAY, "google": 2 * _DAY, "xai": _DAY, "runway": _DAY, "stability": _DAY}
+_KEEP_SECONDS |= {"bfl": 600.0, "runpod": 1800.0, "aihubmix": 7200.0, "comfyui": 3650 * _DAY}
 _QUEUED_PART = 0.2
 _STUCK_AT = 0.99
 _JOBS_KEPT = 20_000
@@ -252,7 +255,7 @@ class Desk:
             origin=exchange.origin,
             artifacts=tuple(artifacts),
             seconds=0.0 if whole else (_SECONDS.get(operation, 0.3) if seconds is None else seconds),
-            keep_seconds=keep,
+            keep_seconds=_KEEP_SECONDS.get(provider, 3600.0) if keep is None else keep,
             cost=cost,
             fault=self._control.strike_job(provider, operation),
             account=_account(exchange.headers),

@@ -17,6 +17,7 @@ from polyroute.sandbox.media import replicate_models
 from polyroute.sandbox.media.call import answered, check_account, encoded, is_blocked, polled, stamp
 from polyroute.sandbox.media.callbacks import SVIX_SECRET, Callback, svix
 from polyroute.sandbox.media.jobs import Job, Upload
+from polyroute.sandbox.media.kinds import kind_of
 from polyroute.sandbox.route import Route, route
 
 _STATUS = {"queued": "starting", "running": "processing", "succeeded": "succeeded", "failed": "failed"}
@@ -37,7 +38,7 @@ def _model(exchange: Exchange) -> str:
 
 
 def _sort(exchange: Exchange) -> SandboxOperation:
-    return replicate_models.kind_of(_model(exchange))
+    return kind_of(_model(exchange))
 
 
 async def answer_create(exchange: Exchange) -> Reply:

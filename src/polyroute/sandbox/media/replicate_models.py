@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyroute.sandbox.control import SandboxOperation
 from polyroute.sandbox.exchange import Exchange, Json
 from polyroute.sandbox.media.artifacts import Artifact, audio, image, speech_seconds, video
 from polyroute.sandbox.media.call import count, film_sides, number, said, seed_of, sides, text_of
 from polyroute.sandbox.media.jobs import Job
+from polyroute.sandbox.media.kinds import kind_of
 
-_VIDEO = ("veo", "kling", "ray-", "hailuo", "video", "seedance", "wan-", "sora")
-_MUSIC = ("musicgen", "lyria", "music", "stable-audio")
-_SPEECH = ("bark", "speech", "tts", "xtts", "chatterbox", "kokoro")
-_LISTENING = ("whisper", "transcribe", "parakeet")
 _UPSCALING = ("upscale", "esrgan", "clarity", "topaz")
 _DURATIONS = {"kling": (5, 10), "veo": (4, 6, 8), "ray-": (5, 9), "hailuo": (6, 10)}
 _ARRAYS = ("flux-schnell", "flux-dev", "stable-diffusion", "sdxl", "esrgan-array")
-
-
-def kind_of(model: str) -> SandboxOperation:
-    """The operation of a model, by its name."""
-    name = model.lower()
-    table: tuple[tuple[SandboxOperation, tuple[str, ...]], ...] = (
-        ("transcription", _LISTENING),
-        ("video", _VIDEO),
-        ("music", _MUSIC),
-        ("speech", _SPEECH),
-    )
-    return next((kind for kind, parts in table if any(part in name for part in parts)), "image")
 
 
 def problem_of(model: str, given: Json) -> tuple[str, str] | None:
