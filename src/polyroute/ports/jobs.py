@@ -101,6 +101,9 @@ class JobStore(Protocol):
     async def finish(self, job: Job, end: JobEnd) -> None:
         """End or park a job. Raises JobLost."""
 
+    def is_away(self, error: BaseException) -> bool:
+        """Whether an error of whatever storage only says that the database is away for now."""
+
     async def beat(self, executor: str, at: float, about: str) -> None:
         """This worker lives."""
 

@@ -38,6 +38,7 @@ class JobConnection:
         self._driver: Driver | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jobs")
         self._closed = False
+        self._away = False
 
     async def run(self, change: Callable[[Driver], T], *, patience: float) -> T:
         """Run one transaction (or read) and give what it gives. While the database is away it is tried again for `patience`
@@ -46,16 +47,20 @@ class JobConnection:
         until, pause = loop.time() + patience, _FIRST_PAUSE
         while True:
             try:
-                return await loop.run_in_executor(self._thread, self._once, change)
+                found = await loop.run_in_executor(self._thread, self._once, change)
+                self._away = False
+                return found
             except Exception as error:
-                if not _is_away(error):
+                if not is_away(error):
                     raise
                 if loop.time() + pause > until or self._closed:
                     raise PolyrouteError(
                         ErrorKind.UNAVAILABLE, "The database of jobs cannot be reached; try again in a moment.",
                         retry_after=1.0,
                     ) from error  # fmt: skip
-                log.warning("the database of jobs is away (%s); trying again", type(error).__name__)
+                if not self._away:
+                    self._away = True
+                    log.warning("the database of jobs is away (%s); trying until it is back", type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -67,7 +72,7 @@ class JobConnection:
             with driver.transaction():
                 return change(driver)
         except Exception as error:
-            if _is_away(error):
+            if is_away(error):
                 self._driver = None
                 with suppress(Exception):
                     driver.close()
@@ -86,7 +91,11 @@ class JobConnection:
             self._driver = None
 
 
-def _is_away(error: BaseException) -> bool:
+def is_away(error: BaseException) -> bool:
+    """Whether the database is away for now: down, starting, or too busy to answer in time."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, BaseException):  # SQLAlchemy's wrapping
+        error = cause
     if isinstance(error, StorageError | PolyrouteError):
         return False
     return any(kind.__name__ in _LOST for kind in type(error).__mro__)

@@ -42,7 +42,7 @@ class DbosQueue:
     def _launch(self, executor: str) -> None:
         from dbos import DBOS  # noqa: PLC0415 - see above
 
-        logging.getLogger("dbos").setLevel(logging.WARNING)
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
         DBOS(
             config={
                 "name": "polyroute",
@@ -50,7 +50,7 @@ class DbosQueue:
                 "executor_id": executor,
                 "application_version": _VERSION,
                 "use_listen_notify": False,
-                "log_level": "WARNING",
+                "log_level": "CRITICAL",
                 "sys_db_pool_size": 5,
                 "notification_listener_polling_interval_sec": 1.0,
                 "scheduler_polling_interval_sec": 3600.0,

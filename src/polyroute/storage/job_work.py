@@ -7,6 +7,7 @@ from typing import Any
 
 from polyroute.ports.jobs import Claim, JobEnd, JobLost
 from polyroute.storage.database import Database, Driver
+from polyroute.storage.job_connection import is_away
 from polyroute.storage.job_rows import (
     JOB_ATTEMPT_COLUMNS,
     attempt_values,
@@ -178,6 +179,10 @@ class JobTable(JobRecords):
         await self._run(change, _WORKER_WAITS)
 
     # ---------------------------------------------------------------- the workers themselves
+
+    def is_away(self, error: BaseException) -> bool:
+        """Whether the database is away for now."""
+        return is_away(error)
 
     async def beat(self, executor: str, at: float, about: str) -> None:
         """This worker lives."""

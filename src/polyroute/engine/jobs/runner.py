@@ -20,6 +20,9 @@ from polyroute.types.media import Made
 
 log = logging.getLogger("polyroute.jobs")
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+"""Seconds before work that the database interrupted is taken up again."""
+
 Ended = Callable[[Job, JobEnd], Awaitable[None]]
 """Told of a job that has ended, before it is said to have: durable when it returns."""
 
@@ -65,17 +68,34 @@ class JobRunner:
         task = asyncio.current_task()
         assert task is not None
         self._tasks[job_id] = task
+        pause = _FIRST_PAUSE
+        try:
+            while not await self._try(job_id):
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            self._tasks.pop(job_id, None)
+
+    async def _try(self, job_id: str) -> bool:
+        """Work on a job from where it stands; False when that has to be tried again, because the database was away."""
         try:
             claim = await self._store.claim(job_id, self.executor, time.time())
             if claim is not None:
                 await self._work(claim)
         except JobLost:
             log.warning("job %s went to another worker, or the database stayed away", job_id)
+            return False  # the next claim tells which of the two
         except PolyrouteError as error:
-            log.warning("job %s is left for another try: %s", job_id, error.message)
+            log.warning("job %s waits: %s", job_id, error.message)
+            return False
+        except Exception as error:
+            if not self._store.is_away(error):
+                raise
+            log.warning("job %s waits: the database is away (%s)", job_id, type(error).__name__)
+            return False
         finally:
             self._walks.pop(job_id, None)
-            self._tasks.pop(job_id, None)
+        return True
 
     async def _work(self, claim: Claim) -> None:
         job = claim.job
@@ -128,7 +148,9 @@ class JobRunner:
             await self._finish(job, self._failed(walk, _cancelled(), JobState.CANCELLED))
         except JobLost:
             raise
-        except Exception:
+        except Exception as fault:
+            if self._store.is_away(fault):
+                raise
             log.exception("job %s failed by a fault of ours", job.id)
             ours = PolyrouteError(ErrorKind.INTERNAL, f"Polyroute failed; its log names job {job.id}.")
             settlement.refused(ours)

@@ -69,8 +69,11 @@ class JobWorker:
                 await self._look()
             except PolyrouteError as error:
                 log.warning("jobs wait: %s", error.message)
-            except Exception:
-                log.exception("looking for jobs failed; trying again")
+            except Exception as error:
+                if self._store.is_away(error):
+                    log.warning("jobs wait: the database is away (%s)", type(error).__name__)
+                else:
+                    log.exception("looking for jobs failed; trying again")
             try:
                 async with asyncio.timeout(_LOOK):
                     await self._nudge.wait()
@@ -84,7 +87,11 @@ class JobWorker:
                 return
             await self._beat()
             queue = self._make_queue()
-            await queue.start(self._runner.executor, self._runner.run)
+            try:
+                await queue.start(self._runner.executor, self._runner.run)
+            except BaseException:
+                await queue.stop()
+                raise
             self._queue = queue
         await self._beat()
         now = time.time()

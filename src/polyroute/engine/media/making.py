@@ -23,6 +23,8 @@ FAMILY_OF: dict[Operation, MediaFamily] = {
 }  # fmt: skip
 """What has to come out; composing gives sound or a picture with it."""
 _CANCEL_PATIENCE = 10.0
+_COLLECT_PAUSES = (0.3, 1.0, 3.0)
+_COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
 _DEEPER = 1.5
 """By how much each wait between polls is longer than the one before (media.md 1)."""
 
@@ -52,9 +54,31 @@ def idempotency_key(request_id: str, target: Target, spent: int = 0) -> str:
 async def make(maker: Immediate | Queued, order: Order) -> Made:
     """The stored results. Raises AttemptFailed; PolyrouteError for inputs that nobody can use."""
     if isinstance(maker, Immediate):
-        outcome = await _make_at_once(maker, order)
-    else:
-        outcome = await _wait_for(maker, order)
+        return await store(await _make_at_once(maker, order), order)
+    handle, outcome = await _wait_for(maker, order)
+    try:
+        return await _collect(maker, handle, outcome, order)
+    except AttemptFailed as failed:
+        failure = failed.failure
+        if failure.kind is ErrorKind.NOT_FOUND:  # an address that has expired is the provider's fault, not the caller's
+            failure = msgspec.structs.replace(failure, kind=ErrorKind.BAD_RESPONSE)
+        if handle is not None:
+            await order.tracker.failed(failure)
+        raise AttemptFailed(failure) from failed
+
+
+async def _collect(maker: Queued, handle: Handle | None, outcome: Outcome, order: Order) -> Made:
+    """The stored results. They are paid for: a download that fails is tried again, from the address that the provider
+    gives then."""
+    for pause in _COLLECT_PAUSES:
+        try:
+            return await store(outcome, order)
+        except AttemptFailed as failed:
+            if failed.failure.kind not in _COLLECT_AGAIN:
+                raise
+        await order.wire.pause(pause)
+        if handle is not None and isinstance(state := await maker.poll(handle, order.wire), Outcome):
+            outcome = state
     return await store(outcome, order)
 
 
@@ -67,7 +91,8 @@ async def _make_at_once(maker: Immediate, order: Order) -> Outcome:
     return await maker.make(order.request, order.model, order.wire)
 
 
-async def _wait_for(maker: Queued, order: Order) -> Outcome:
+async def _wait_for(maker: Queued, order: Order) -> tuple[Handle | None, Outcome]:
+    """What came of it, with the handle of work that was not done at once."""
     tracker, wire = order.tracker, order.wire
     key = idempotency_key(order.request_id, order.target, tracker.spent)
     handle = await tracker.submitting(order.target, order.credential, key, resubmits=maker.resubmits)
@@ -84,11 +109,11 @@ async def _wait_for(maker: Queued, order: Order) -> Outcome:
             unknown = Failure(kind=ErrorKind.UNKNOWN_OUTCOME, message=message, detail=repr(error)[:500])
             raise AttemptFailed(unknown) from error
         if isinstance(submitted, Outcome):
-            return submitted
+            return None, submitted
         handle = submitted
         await _keep(tracker, handle)
     try:
-        return await _poll(maker, handle, order)
+        return handle, await _poll(maker, handle, order)
     except AttemptFailed as failed:
         if failed.failure.kind is ErrorKind.TIMEOUT:
             await _cancel(maker, handle, wire)
