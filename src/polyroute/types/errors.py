@@ -29,6 +29,7 @@ class ErrorKind(StrEnum):
     BAD_RESPONSE = "bad_response"
     TRUNCATED = "truncated"
     TIMEOUT = "timeout"
+    GENERATION_FAILED = "generation_failed"
     UNKNOWN_OUTCOME = "unknown_outcome"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
@@ -71,6 +72,7 @@ ERROR_TABLE: dict[ErrorKind, ErrorRule] = {
     ErrorKind.BAD_RESPONSE: ErrorRule(502, "next_target", True, True, "provider"),
     ErrorKind.TRUNCATED: ErrorRule(502, "next_target", True, True, "provider"),
     ErrorKind.TIMEOUT: ErrorRule(504, "next_target", False, True, "provider"),
+    ErrorKind.GENERATION_FAILED: ErrorRule(502, "next_target", False, True, "provider"),
     ErrorKind.UNKNOWN_OUTCOME: ErrorRule(502, "never", False, True, "provider"),
     ErrorKind.CANCELLED: ErrorRule(499, "never", False, False, "caller"),
     ErrorKind.INTERNAL: ErrorRule(500, "never", False, False, "us"),

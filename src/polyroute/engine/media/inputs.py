@@ -12,13 +12,19 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake
-from polyroute.types.artifacts import Artifact
+from polyroute.types.artifacts import Artifact, MediaFamily
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput, MediaRequest
 
 _BLOCK = 1 << 18
 _MOST_IN_MEMORY = 64 << 20  # bytes; what has to go into JSON cannot be streamed
 _LONGEST_KEPT_URL = 8192
+_FAMILIES: dict[InputRole, tuple[MediaFamily, ...]] = {
+    "image": ("image",), "mask": ("image",), "first_frame": ("image",), "last_frame": ("image",),
+    "reference": ("image", "video", "audio"), "video": ("video",), "audio": ("audio", "video"),
+    "reference_audio": ("audio", "video"), "subtitles": ("text",),
+}  # fmt: skip
+"""What each role can be; the sound of a video is sound."""
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +75,7 @@ class Inputs:
         """The stored bytes of an input. Raises PolyrouteError naming what is wrong with it."""
         found = self._found.get(item)
         if found is None:
-            found = self._found[item] = await self._store(item)
+            found = self._found[item] = check_family(await self._store(item), item.role, item.role)
         return found
 
     async def read(self, item: MediaInput) -> tuple[bytes, str]:
@@ -128,6 +134,17 @@ class Inputs:
             ErrorKind.INVALID_REQUEST,
             f"'{param}': there is no file or artifact {identifier!r}; upload it with POST /v1/files.", param=param,
         )  # fmt: skip
+
+
+def check_family(artifact: Artifact, role: InputRole, param: str) -> Artifact:
+    """The artifact itself. Raises PolyrouteError (invalid_request) when its bytes are no such thing as the role needs."""
+    wanted = _FAMILIES[role]
+    if artifact.family not in wanted:
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST,
+            f"'{param}' must be {' or '.join(wanted)}; its bytes are {artifact.media_type}.", param=param,
+        )  # fmt: skip
+    return artifact
 
 
 def read_data_uri(uri: str, param: str) -> tuple[bytes, str | None]:

@@ -8,13 +8,14 @@ import msgspec
 
 from polyroute.dialects.openai_media.requests import parse_media
 from polyroute.engine.forms import Form, Upload
-from polyroute.engine.media.inputs import Inputs, Storage
+from polyroute.engine.media.inputs import Inputs, Storage, check_family
 from polyroute.engine.media.tracking import Tracker, Untracked
 from polyroute.ports import Call, Intake
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.media import MediaInput, MediaRequest
+from polyroute.types.media import InputRole, MediaInput, MediaRequest
 from polyroute.types.operations import MEDIA_DIALECT_OF
 
+_ROLES: dict[str, InputRole] = {"file": "audio", "mask": "mask"}
 OURS = frozenset(MEDIA_DIALECT_OF.values())
 """The dialects of our own vocabulary."""
 
@@ -67,9 +68,10 @@ class MediaWork:
 
     async def _upload(self, form: Form, upload: Upload) -> MediaInput:
         name = upload.name.removesuffix("[]")
-        role: Any = {"file": "audio", "mask": "mask"}.get(name, "image")
+        role = _ROLES.get(name, "image")
         intake = Intake(origin="upload", declared=upload.media_type, param=name)
         artifact = await self.storage.artifacts.put(form.read(upload), intake)
+        check_family(artifact, role, name)
         return MediaInput(role=role, artifact=artifact.id, media_type=artifact.media_type, name=upload.filename)
 
 

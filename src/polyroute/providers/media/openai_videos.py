@@ -85,7 +85,7 @@ class Videos:
             return Outcome(produced=(produced,), usage=usage, model=video.get("model"), upstream_id=handle.id)
         error = video.get("error") if isinstance(video.get("error"), dict) else {}
         code, message = str((error or {}).get("code") or ""), str((error or {}).get("message") or status)
-        kind = ErrorKind.CONTENT_FILTERED if "moderation" in code or "policy" in code else ErrorKind.UNAVAILABLE
+        kind = ErrorKind.CONTENT_FILTERED if "moderation" in code or "policy" in code else ErrorKind.GENERATION_FAILED
         raise AttemptFailed(Failure(kind=kind, message=f"The video failed: {message[:200]}", code=code or None))
 
     async def cancel(self, handle: Handle, wire: MediaWire) -> None:

@@ -157,7 +157,7 @@ def _state(prediction: dict[str, Any], handle: Handle) -> Progress | Outcome:
         case "succeeded":
             return _outcome(prediction, handle)
         case "canceled" | "aborted" as status:
-            raise AttemptFailed(Failure(kind=ErrorKind.UNAVAILABLE, message=f"The prediction was {status}."))
+            raise AttemptFailed(Failure(kind=ErrorKind.GENERATION_FAILED, message=f"The prediction was {status}."))
         case "failed":
             raise AttemptFailed(_failure(str(prediction.get("error") or "")))
         case other:
@@ -170,7 +170,7 @@ def _failure(error: str) -> Failure:
         return Failure(
             kind=ErrorKind.CONTENT_FILTERED, message="The provider's safety check refused this.", detail=error[:2000]
         )
-    return Failure(kind=ErrorKind.UNAVAILABLE, message="The prediction failed.", detail=error[:2000])
+    return Failure(kind=ErrorKind.GENERATION_FAILED, message="The prediction failed.", detail=error[:2000])
 
 
 def _outcome(prediction: dict[str, Any], handle: Handle) -> Outcome:

@@ -49,4 +49,4 @@ async def test_the_next_provider_serves_when_the_job_fails(gateway: MediaGateway
 async def test_a_refusal_by_the_safety_check_is_the_callers_error(gateway: MediaGateway) -> None:
     await gateway.fail("replicate", "moderation", times=5)
     answer = await gateway.image(FLUX, status=400)
-    assert answer.json()["error"]["code"] == "content_filter"
+    assert answer.json()["error"]["code"] == "content_policy_violation"
