@@ -89,7 +89,7 @@ def check(
     # Settled once each, with what the caller is told; what needs attention is not settled.
     ended = {job["id"]: job for job in jobs if job["status"] in ("succeeded", "failed")}
     rows = eventually(lambda: rows if len(rows := ledger()) >= len(ended) else None)
-    assert Counter(row[0] for row in rows) == Counter(ended)
+    assert Counter(row[0] for row in rows) == Counter(list(ended))
     for identifier, status, attempts in rows:
         job = ended[identifier]
         assert status == ("COMPLETED" if job["status"] == "succeeded" else "FAILED")

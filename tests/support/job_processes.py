@@ -36,7 +36,8 @@ class WorkerProcess:
             cwd=self._folder, env=environment(self._folder, self._extra), stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
-        threading.Thread(target=self._read, args=(self._process, ready), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process, ready), daemon=True)
+        self._reader.start()
         assert ready.wait(30), self.log
 
     def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
@@ -61,13 +62,21 @@ class WorkerProcess:
         """`kill -9`."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(10)
+        self._end(10)
 
     def stop(self) -> int:
         """End it in order; gives the exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(20)
+        return self._end(20)
+
+    def _end(self, seconds: float) -> int:
+        assert self._process is not None
+        status = self._process.wait(seconds)
+        self._reader.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        return status
 
 
 class JobHouse:

@@ -24,7 +24,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ends, or is parked (`needs_attention`)."""
+    """How a job ends, or is parked (`needs_attention`). `blind`: parked because no handle is known."""
 
     state: JobState
     at: float
@@ -34,6 +34,7 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
     provider_model: str | None = None
     attempts: int | None = None
     cost_usd: Decimal | None = None
+    blind: bool = False
 
 
 class JobStore(Protocol):
@@ -142,7 +143,7 @@ class JobQueue(Protocol):
     async def start(self, executor: str, body: JobBody) -> None:
         """Begin to take jobs, in the running event loop."""
 
-    async def put(self, job_id: str, run: int) -> None:
+    async def put(self, job_id: str, run: str) -> None:
         """Put a job in; the same run of the same job only once, however often it is put."""
 
     async def recover(self, executors: Sequence[str]) -> None:

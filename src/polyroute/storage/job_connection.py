@@ -48,8 +48,6 @@ class JobConnection:
         while True:
             try:
                 found = await loop.run_in_executor(self._thread, self._once, change)
-                self._away = False
-                return found
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -61,6 +59,9 @@ class JobConnection:
                 if not self._away:
                     self._away = True
                     log.warning("the database of jobs is away (%s); trying until it is back", type(error).__name__)
+            else:
+                self._away = False
+                return found
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

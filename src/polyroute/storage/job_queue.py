@@ -78,7 +78,7 @@ class DbosQueue:
             return f"sqlite:///{beside.absolute()}"
         return self._database.url.replace("postgresql://", "postgresql+psycopg://", 1)
 
-    async def put(self, job_id: str, run: int) -> None:
+    async def put(self, job_id: str, run: str) -> None:
         """Put a job in; the same run only once."""
         await asyncio.to_thread(self._put, f"{job_id}-{run}", job_id)
 

@@ -27,8 +27,11 @@ _ACCEPTED_WAITS = 3600.0
 _UPSERT_ATTEMPT = (
     f"INSERT INTO job_attempts ({','.join(JOB_ATTEMPT_COLUMNS)}) VALUES ({','.join('?' * len(JOB_ATTEMPT_COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (job_id, number) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in JOB_ATTEMPT_COLUMNS[2:])
+    + ", ".join(f"{name} = excluded.{name}" for name in JOB_ATTEMPT_COLUMNS[2:] if not name.startswith("handle"))
+    + ", handle = COALESCE(excluded.handle, job_attempts.handle)"
+    + ", handle_id = COALESCE(excluded.handle_id, job_attempts.handle_id)"
 )
+"""A handle that is known is never forgotten: the worker that got it may write it down after another one took over."""
 _NOBODY = (
     "(executor IS NULL OR NOT EXISTS (SELECT 1 FROM job_workers WHERE job_workers.id = jobs.executor AND heard_at > ?))"
 )
@@ -158,6 +161,8 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             ended = end.state in TERMINAL
+            if end.state is JobState.NEEDS_ATTENTION and self._was_accepted(driver, job, end):
+                return
             self._hold(
                 driver, job,
                 "state = ?, ended_at = ?, result = ?, error = ?, provider = COALESCE(?, provider), "
@@ -177,6 +182,22 @@ class JobTable(JobRecords):
             add_event(driver, job.id, end.at, "state", told)
 
         await self._run(change, _WORKER_WAITS)
+
+    def _was_accepted(self, driver: Driver, job: Job, end: JobEnd) -> bool:
+        """Whether the handle came to light while the job was about to be parked for want of it: then it goes on."""
+        if not end.blind:
+            return False
+        found = driver.execute(
+            driver.sql(
+                "UPDATE job_attempts SET phase = 'submitted', error_kind = NULL, ended_at = NULL "
+                "WHERE job_id = ? AND number = ? AND handle IS NOT NULL"
+            ),
+            (job.id, end.attempts),
+        ).rowcount
+        if found:
+            self._hold(driver, job, "state = 'queued', epoch = epoch + 1")
+            driver.execute(driver.sql("UPDATE jobs SET executor = NULL WHERE id = ?"), (job.id,))
+        return found > 0
 
     # ---------------------------------------------------------------- the workers themselves
 

@@ -134,7 +134,8 @@ class JobRunner:
             made = await walk.run()
         except Parked as parked:
             settlement.suspend()
-            await self._finish(job, self._failed(walk, _of(parked), JobState.NEEDS_ATTENTION))
+            end = self._failed(walk, _of(parked), JobState.NEEDS_ATTENTION)
+            await self._finish(job, msgspec.structs.replace(end, blind=walk.tracker.handle is None))
             log.warning("job %s needs attention: %s (`polyroute jobs show` says more)", job.id, parked.failure.message)
         except PolyrouteError as error:
             late = error.kind is ErrorKind.TIMEOUT and time.time() >= job.order.deadline - 1.0

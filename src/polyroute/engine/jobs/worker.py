@@ -17,7 +17,8 @@ _LOOK = 0.5
 """Seconds between two looks at what changed in the table."""
 _ANEW = 30.0
 """Seconds after which a job that was put into the queue and that nobody has is put in again."""
-_DRAIN = 5.0
+_EVER = 1.0
+"""A moment since which every worker was heard of that has not stopped."""
 
 
 class JobWorker:
@@ -36,6 +37,8 @@ class JobWorker:
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._beat_at = 0.0
+        self._looked_at = 0.0
+        self._steady_from = 0.0
 
     @property
     def runner(self) -> JobRunner:
@@ -95,15 +98,21 @@ class JobWorker:
             self._queue = queue
         await self._beat()
         now = time.time()
-        alive_since = now - self._pace.lost_after
+        if now - self._looked_at > self._pace.lost_after / 2:
+            # This process, or the database, was away: the others could not tell that they live, either.
+            self._steady_from = now + self._pace.lost_after
+        self._looked_at = now
+        alive_since = now - self._pace.lost_after if now >= self._steady_from else _EVER
         lost = await self._store.lost_workers(alive_since)
         if lost:
             await self._queue.recover(lost)
         for job in await self._store.waiting(self._runner.executor, alive_since):
             run = (job.id, job.epoch)
             if self._put.get(run, 0.0) + _ANEW < now:
+                # One that was put in before, and that nobody has, is put in as another run: the first may be over.
+                again = f".{int(now / _ANEW)}" if run in self._put else ""
                 self._put[run] = now
-                await self._queue.put(job.id, job.epoch)
+                await self._queue.put(job.id, f"{job.epoch}{again}")
         if len(self._put) > 10_000:
             self._put = {run: at for run, at in self._put.items() if at + _ANEW > now}
         for job_id, cancelled in await self._store.called(self._runner.executor):

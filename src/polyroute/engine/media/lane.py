@@ -94,7 +94,7 @@ class MediaLane:
         credential = None if self._credential is None else self._credential.label
         wire = ProviderWire(
             self._provider, self._endpoint, target, self._credential, transport, await self._work.inputs(),
-            sockets=self._sockets, timeouts=timeouts, deadline=deadline,
+            sockets=self._sockets, timeouts=timeouts, deadline=deadline, durable=self._work.tracker.durable,
         )  # fmt: skip
         if isinstance(maker, Streamed) and self._call.stream:
             self._stream = await maker.stream(fitted.request, model, wire)

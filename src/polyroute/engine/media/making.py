@@ -23,6 +23,8 @@ FAMILY_OF: dict[Operation, MediaFamily] = {
 }  # fmt: skip
 """What has to come out; composing gives sound or a picture with it."""
 _CANCEL_PATIENCE = 10.0
+_VISIBLE_WITHIN = 15.0
+"""Seconds for which accepted work may be unknown to the provider's own polls."""
 _COLLECT_PAUSES = (0.3, 1.0, 3.0)
 _COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
 _DEEPER = 1.5
@@ -135,6 +137,7 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
     loop = asyncio.get_running_loop()
     wait, longest = maker.pace
     wait = handle.first_poll if handle.first_poll is not None else wait
+    visible_by = loop.time() + wait + _VISIBLE_WITHIN
     while True:
         if loop.time() + wait >= order.deadline:
             raise AttemptFailed(Failure(kind=ErrorKind.TIMEOUT, message="The provider did not finish in time."))
@@ -142,6 +145,8 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
         try:
             state = await maker.poll(handle, order.wire)
         except AttemptFailed as failed:
+            if failed.failure.http_status == 404 and loop.time() < visible_by:
+                continue  # accepted, and not known everywhere at the provider yet
             if failed.failure is not order.wire.unanswered:
                 raise
             # The poll failed, not the work: that goes on at the provider, and nobody else may be asked for it meanwhile.

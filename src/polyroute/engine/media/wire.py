@@ -46,7 +46,7 @@ class ProviderWire:
     def __init__(
         self, provider: LiveProvider, endpoint: Endpoint, target: Target, credential: Credential | None,
         transport: Transport, inputs: Inputs, *, sockets: SocketOpener, timeouts: Timeouts, deadline: float,
-        callback_url: str | None = None,
+        callback_url: str | None = None, durable: bool = False,
     ) -> None:  # fmt: skip
         self._provider = provider
         self._row = provider.row
@@ -59,6 +59,7 @@ class ProviderWire:
         self._timeouts = timeouts
         self._deadline = deadline
         self._callback_url = callback_url
+        self.durable = durable
         self.unanswered: Failure | None = None
         """Why the last call that starts nothing got no answer to go by, however often it was repeated: the network, or an
         answer that is about the call itself (busy, credential). Not what an answer says of the work."""
@@ -102,6 +103,8 @@ class ProviderWire:
     ) -> Reply:  # fmt: skip
         """See `ports.MediaWire.call`."""
         request = self._request(method, path, json, form, body, headers, query, anonymous=anonymous)
+        if creates:
+            request = msgspec.structs.replace(request, once=True)
         pause = _FIRST_PAUSE
         for left in reversed(range(1 if creates else _TRIES)):
             try:
