@@ -21,6 +21,7 @@ from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
+from polyroute.engine.content import ContentLog
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
 from polyroute.engine.planning import planner_of
@@ -44,7 +45,9 @@ from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
 from polyroute.storage.ledger import JournaledLedger
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
+from polyroute.storage.upkeep import Upkeep
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
@@ -118,6 +121,7 @@ class App:
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
         self._prices = price_book(self._database)
         self._responses = ResponseKeeper(self._database, settings.storage.responses_days)
+        self._upkeep = Upkeep(self._database, retention_of(settings))
         self.media = Media(settings, self._database, lambda: _pepper(settings, self._database))
         self._transport = Http1Transport()
         breaker = settings.defaults.breaker
@@ -135,6 +139,7 @@ class App:
             ready=self._problems,
             media=self.media.floor(),
         )  # fmt: skip
+        self.gateway.content = content_log(settings)
         assert self.gateway.media is not None
         self.jobs = Jobs(
             settings, self._database, self.gateway, self.gateway.media,
@@ -165,18 +170,32 @@ class App:
         return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
 
     def _control(self) -> Application:
-        from polyroute.admin.app import build_admin  # noqa: PLC0415 - FastAPI is loaded when it is first asked for
+        from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
+        from polyroute.admin.app import build_admin  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.admin.jobs import job_routes  # noqa: PLC0415
+        from polyroute.admin.requests import request_routes  # noqa: PLC0415
+        from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
+        from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
         from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
+        # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
+        simulated = self._sandbox_url is not None
         application: Application = build_admin(
-            # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
-            LedgerStats(self._database, simulated=self._sandbox_url is not None),
+            LedgerStats(self._database, simulated=simulated),
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
             HealthDesk(self.gateway, self._sharing),
+            [
+                analytics_routes(
+                    LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
+                    self._prices.price,
+                ),
+                request_routes(LedgerRows(self._database)),
+                job_routes(self.jobs.table),
+            ],
         )
         return application
 
@@ -203,6 +222,7 @@ class App:
         self.media.start()
         self.jobs.start()
         await self._sharing.start()
+        self._upkeep.start()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -212,6 +232,7 @@ class App:
                 task.cancel()
         await self.jobs.stop()
         await self._sharing.stop()
+        await asyncio.to_thread(self._upkeep.close)
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
@@ -254,6 +275,7 @@ class App:
         for section in ("server", "storage", "auth", "artifacts", "fetch", "jobs"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
+        self.gateway.content = content_log(settings)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
@@ -279,6 +301,27 @@ def state_folder(settings: Settings, database: Database) -> StateFolder:
     path = database.path
     beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
     return StateFolder(settings.storage.state or beside)
+
+
+def content_log(settings: Settings) -> ContentLog | None:
+    """What decides whether the ledger keeps content; None when it never does."""
+    wanted = settings.content
+    if not wanted.log and not any(route.log_content for route in settings.routes.values()):
+        return None
+    return ContentLog(everywhere=wanted.log, limit=wanted.max_kb << 10, redact=wanted.redact, known=wanted.redact_known)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """For how long the ledger keeps what."""
+    kept = settings.storage.retention
+    return Retention(
+        rows=kept.rows_days,
+        content=kept.content_days,
+        decisions=kept.decisions_days,
+        minutes=kept.minute_rollups_days,
+        quarters=kept.quarter_rollups_days,
+        hours=kept.rollups_days,
+    )
 
 
 def media_storage(settings: Settings) -> Media:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Path, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
 from polyroute.admin.explanations import Explanations
@@ -27,9 +27,10 @@ def build_admin(
     authorise: Authorise,
     explanations: Explanations,
     desk: HealthDesk | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The ASGI application under `/api`, `/admin/api` and `/metrics`. `catalog` gives the one of the moment; every endpoint
-    asks `authorise` first."""
+    """The ASGI application under `/api`, `/admin/api` and `/metrics`. `catalog` gives the one of the moment; `routers`
+    are further endpoints. Every endpoint asks `authorise` first."""
     admin = FastAPI(
         title="Polyroute operators' API",
         openapi_url="/api/openapi.json",
@@ -42,6 +43,9 @@ def build_admin(
 
     if desk is not None:
         admin.include_router(health_routes(desk, catalog))
+
+    for router in routers:
+        admin.include_router(router)
 
     # Plain functions: the reader blocks, so each runs in a worker thread.
     @admin.get("/api/providers/stats", tags=["providers"], summary="All categories")

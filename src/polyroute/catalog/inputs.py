@@ -117,6 +117,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     rescue: RescueMode | None = None
     hedge: HedgeEntry | None = None
+    log_content: bool | None = None
     on_context_too_long: tuple[str, ...] = ()
     on_content_filtered: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()

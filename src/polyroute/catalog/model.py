@@ -212,6 +212,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     low_budget: float | None = None
     require: frozenset[str] = frozenset()
     split: Split | None = None
+    log_content: bool | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):

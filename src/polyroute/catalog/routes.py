@@ -156,6 +156,7 @@ class RouteReader:
             longer_context=longer,
             other_filter=other,
             split=split,
+            log_content=entry.log_content,
             **choices.read(targets, off=off),
         )
         return self.done[name]

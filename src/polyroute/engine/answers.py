@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from polyroute.engine.attempts import Attempt
+from polyroute.engine.content import Recorder
 from polyroute.engine.delivered import Delivered
 from polyroute.engine.translators import StreamTranslator
 from polyroute.ports import Headers
@@ -49,8 +50,8 @@ class StreamAnswer:
     """An answer that has committed and goes on. Take `next` until it gives b"", and `close` it in any case."""
 
     __slots__ = (
-        "_attempt", "_course", "_deadline", "_delivered", "_done", "_first", "_idle", "_loop", "_reader", "_response",
-        "headers", "status",
+        "_attempt", "_course", "_deadline", "_delivered", "_done", "_first", "_idle", "_loop", "_reader", "_recorder",
+        "_response", "headers", "status",
     )  # fmt: skip
 
     def __init__(
@@ -62,8 +63,9 @@ class StreamAnswer:
         deadline: float,
         delivered: Delivered | None,
         loop: asyncio.AbstractEventLoop,
+        recorder: Recorder | None = None,
     ) -> None:
-        """`delivered` keeps what the caller gets, where a rescue is possible."""
+        """`delivered` keeps what the caller gets, where a rescue is possible; `recorder`, where the ledger wants it."""
         self.status = 200
         self.headers = headers
         self._course = course
@@ -71,6 +73,7 @@ class StreamAnswer:
         self._delivered = delivered
         self._done = False
         self._loop = loop
+        self._recorder = recorder
         self._follow(attempt)
 
     def _follow(self, attempt: Attempt) -> None:
@@ -88,6 +91,8 @@ class StreamAnswer:
         """
         if self._first:
             first, self._first = self._first, b""
+            if self._recorder is not None:
+                self._recorder.add(first)
             if self._reader.seen.ended:
                 self._served()
             if self._delivered is not None:
@@ -102,6 +107,8 @@ class StreamAnswer:
                 if out or self._done:
                     return out
                 continue
+            if self._recorder is not None:
+                self._recorder.add(out)
             if not data:
                 self._done = True
                 self._served()
@@ -127,6 +134,8 @@ class StreamAnswer:
             return b""  # everything that counts had come
         if delivered is not None and (rest := self._course.missing_end(attempt, delivered)) is not None:
             self._done = True
+            if self._recorder is not None:
+                self._recorder.add(rest)
             self._served()
             return rest
         error = self._course.broke(attempt, failure)
@@ -146,10 +155,12 @@ class StreamAnswer:
     def _go_on(self, attempt: Attempt, delivered: Delivered) -> bytes:
         """Another attempt's stream follows."""
         self._follow(attempt)
+        first, self._first = self._first, b""
+        if self._recorder is not None:
+            self._recorder.add(first)
         if attempt.whole:
             self._done = True
             self._served()
-        first, self._first = self._first, b""
         if first:
             delivered.add(first)
         return first

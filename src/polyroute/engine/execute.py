@@ -309,14 +309,19 @@ class Execution:
         headers = self._headers(attempt.target, attempt.media_type, attempt.lane)
         if attempt.provider.row.simulated:
             headers.append((b"x-polyroute-simulated", b"1"))
+        recorder = self._settlement.recorder
         if attempt.whole:
+            if recorder is not None:
+                recorder.whole(attempt.out)
             self.served(attempt)
             if self._settlement.cost is not None:
                 headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
             return WholeAnswer(attempt.response.status, headers, attempt.out)
         can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
-        return StreamAnswer(headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop)
+        return StreamAnswer(
+            headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop, recorder=recorder
+        )
 
     # ---------------------------------------------------------------- how a stream ends
 

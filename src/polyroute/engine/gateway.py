@@ -11,6 +11,7 @@ from polyroute.catalog.model import RESCUE_MODES, RescueMode
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.content import ContentLog
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
@@ -46,6 +47,7 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.content: ContentLog | None = None
         self.ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
@@ -76,6 +78,8 @@ class Gateway:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
             conversation.persona = choice.persona
+            if self.content is not None:
+                settlement.recorder = self.content.recorder(conversation, choice.log_content)
             loop = self._loop or asyncio.get_running_loop()
             now = loop.time()
             if choice.limits is not None or (call.key is not None and call.key.limits is not None):

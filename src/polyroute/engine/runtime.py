@@ -53,6 +53,7 @@ class Choice(msgspec.Struct, frozen=True):
     limits: Limits | None
     rescue: RescueMode
     hedging: Hedging | None
+    log_content: bool | None = None
 
 
 class SnapshotPrices:
@@ -169,4 +170,5 @@ class Runtime:
             limits=route.limits,
             rescue=route.rescue,
             hedging=None if route.hedge is None else Hedging(route.hedge),
+            log_content=route.log_content,
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
+from polyroute.engine.content import Recorder
 from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
@@ -30,7 +31,7 @@ class Settlement:
 
     __slots__ = (
         "_call", "_ended", "_failed", "_held", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
-        "_settled", "_spent", "_started", "_ttft", "cost",
+        "_settled", "_spent", "_started", "_ttft", "cost", "recorder",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -46,6 +47,7 @@ class Settlement:
         self._open: list[AttemptRecord] = []
         self._spent: list[tuple[AttemptRecord, Usage | None, Cost | None]] = []
         self.cost: Cost | None = None
+        self.recorder: Recorder | None = None
         self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
         self._ended: Callable[[RequestRecord], None] | None = None
         key = call.key
@@ -263,6 +265,8 @@ class Settlement:
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
         for attempt, *_ in tuple(self._held):
             self._give_back(attempt)
+        if self.recorder is not None:
+            self.recorder.fill(self._record)
         if self._ended is not None:
             self._ended(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)

@@ -5,10 +5,19 @@ sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, a
 the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
-`records`: state that lasts · `media`: providers of image, video and audio. All names can be imported from here.
-`records`: state that lasts · `artifacts`: stored media, and how it is fetched. All names can be imported from here.
+`records`: state that lasts · `analytics`: figures over it · `media`: providers of image, video and audio · `artifacts`:
+stored media, and how it is fetched. All names can be imported from here.
 """
 
+from polyroute.ports.analytics import (
+    AnalyticsReader,
+    RequestPage,
+    RequestQuery,
+    RequestReader,
+    Series,
+    SeriesPoint,
+    SeriesQuery,
+)
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
 from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
@@ -48,6 +57,7 @@ from polyroute.ports.records import (
 __all__ = [
     "NO_OPTIONS",
     "Adapter",
+    "AnalyticsReader",
     "AnswerReader",
     "ArtifactStore",
     "Body",
@@ -86,7 +96,13 @@ __all__ = [
     "ProviderStats",
     "Queued",
     "Reply",
+    "RequestPage",
+    "RequestQuery",
+    "RequestReader",
     "ResponseStore",
+    "Series",
+    "SeriesPoint",
+    "SeriesQuery",
     "SocketOpener",
     "StoredAttempt",
     "StoredDecision",

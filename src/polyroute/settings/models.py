@@ -17,6 +17,7 @@ from polyroute.settings.choosing import (
     Rate,
 )
 from polyroute.settings.jobs import JobSettings
+from polyroute.settings.keeping import ContentSettings, RetentionSettings
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
 from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
@@ -73,6 +74,7 @@ class StorageSettings(Section):
     """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
     responses_days: Whole = Field(default=30, ge=0, le=3650)
     """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("artifacts")
     @classmethod
@@ -317,6 +319,8 @@ class RouteSettings(Section):
     what was sent (the default), `restart` asks that target anew, `error` ends the stream with an error."""
     hedge: HedgeSettings | None = None
     persona: PersonaSettings | None = None
+    log_content: bool | None = None
+    """Whether the ledger keeps what was said on it; `content.log` unless said otherwise."""
 
 
 class SandboxSettings(Section):
@@ -339,6 +343,7 @@ class Values(Section):
     """Providers by name. Built-in ones with a credential in the environment are on without being listed."""
     routes: dict[str, RouteSettings] = {}
     """Routes by name."""
+    content: ContentSettings = ContentSettings()
     currencies: dict[str, CurrencySettings] = {}
     """Currencies by their codes (`VND`), besides USD."""
     artifacts: ArtifactSettings = ArtifactSettings()

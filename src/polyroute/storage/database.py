@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from polyroute.storage.media_rows import ARTIFACT_COLUMNS, FILE_COLUMNS
+from polyroute.storage.rollups import ROLLUP_KEY, SERIES_COLUMNS, SUMS
 from polyroute.storage.rows import ATTEMPT_COLUMNS, DECISION_COLUMNS, KEY_COLUMNS, MODEL_COLUMNS, REQUEST_COLUMNS
 from polyroute.storage.totals import TOTALS_KEY, TOTALS_SUMS
 from polyroute.storage.values import timestamp_text, timestamp_value
@@ -24,7 +25,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0006"
+SCHEMA_HEAD = "0007"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -32,6 +33,9 @@ _USED_COLUMNS = {
     "requests": REQUEST_COLUMNS,
     "attempts": ATTEMPT_COLUMNS,
     "attempt_totals": TOTALS_KEY + TOTALS_SUMS,
+    "rollup_series": SERIES_COLUMNS,
+    "rollups": ROLLUP_KEY + SUMS,
+    "ledger_marks": ("name", "value"),
     "ai_models": MODEL_COLUMNS,
     "decisions": DECISION_COLUMNS,
     "keys": KEY_COLUMNS,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polyroute.storage.database import Database, Driver
 from polyroute.storage.frames import MAGIC, encode_frame
+from polyroute.storage.rollups import RollupWriter
 from polyroute.storage.rows import (
     ATTEMPT_COLUMNS,
     BLOCK,
@@ -45,6 +46,7 @@ class RowWriter:
         self._models = Inserts(self._driver, "ai_models", MODEL_COLUMNS)
         self._decisions = Inserts(self._driver, "decisions", DECISION_COLUMNS)
         self._upsert = self._driver.sql(UPSERT)
+        self._rollups = RollupWriter(self._driver)
         self._known_models: set[str] = set()
 
     def write(self, records: Sequence[RequestRecord]) -> int:
@@ -82,6 +84,7 @@ class RowWriter:
         new_models: set[str] = set()
         added = 0
         totals = Totals()
+        self._rollups.begin()
         with self._driver.transaction():
             for start in range(0, len(records), step):
                 chunk = records[start : start + step]
@@ -95,10 +98,13 @@ class RowWriter:
                 if decisions := decision_rows(chunk):
                     self._decisions.run(list(zip(*decisions, strict=True)))
                 totals.add(chunk)
+                self._rollups.add(chunk)
                 new_models |= self._add_models(chunk)
             for row in totals.rows():
                 self._driver.execute(self._upsert, row)
+            self._rollups.write()
         self._known_models |= new_models
+        self._rollups.committed()
         return added
 
     def _add_models(self, records: Sequence[RequestRecord]) -> set[str]:
