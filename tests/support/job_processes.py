@@ -135,6 +135,17 @@ class JobHouse:
                     return found[::-1]
                 after = f"&after={page['last_id']}"
 
+    def await_ended(self) -> list[dict[str, Any]]:
+        """All jobs, when each has ended."""
+        done: list[dict[str, Any]] = []
+
+        def over() -> bool:
+            done[:] = self.jobs()
+            return all(job["status"] in ("succeeded", "failed", "cancelled", "expired") for job in done)
+
+        eventually(over, within=30)
+        return done
+
     def await_jobs(self, count: int, seconds: float) -> list[dict[str, Any]]:
         """All jobs, when none is under way any more."""
         done: list[dict[str, Any]] = []

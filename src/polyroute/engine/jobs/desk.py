@@ -171,6 +171,12 @@ class JobDesk:
                 retry_after=2,
             )
 
+    async def called_back(self, provider: str, handle_id: str) -> None:
+        """A provider reported on accepted work: whoever waits for it looks at once. Nothing for work that is not ours."""
+        job_id = await self.store.called_back(provider, handle_id)
+        if job_id is not None and self._worker is not None:
+            self._worker.runner.wake(job_id)
+
     async def wait(self, job_id: str, seconds: float) -> Job:
         """The job when it has ended (or is parked), or as it stands after so many seconds."""
         loop = asyncio.get_running_loop()

@@ -95,6 +95,7 @@ class MediaLane:
         wire = ProviderWire(
             self._provider, self._endpoint, target, self._credential, transport, await self._work.inputs(),
             sockets=self._sockets, timeouts=timeouts, deadline=deadline, durable=self._work.tracker.durable,
+            callback_url=self._callback_url(),
         )  # fmt: skip
         if isinstance(maker, Streamed) and self._call.stream:
             self._stream = await maker.stream(fitted.request, model, wire)
@@ -113,6 +114,13 @@ class MediaLane:
         self._made = msgspec.structs.replace(made, notes=self.notes, dropped=self.dropped)
         form = Form(self._call.dialect, self._call.stream, self._work.wants_addresses)
         return await render_made(self._made, fitted.request, form, self._work.storage)
+
+    def _callback_url(self) -> str | None:
+        """Where the provider may report to: of work that outlives this process, when we have a public address."""
+        public_url = self._work.storage.public_url
+        if public_url is None or not self._work.tracker.durable or not hasattr(self._provider.media, "callback"):
+            return None
+        return f"{public_url}/v1/callbacks/{self._target.provider}"
 
     def _check_dropped(self, target: Target) -> None:
         """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
