@@ -27,8 +27,10 @@ from benchmarks.contenders import (
     start_static,
     start_streams,
 )
+from benchmarks.ledger import measure_ledgers
 from benchmarks.machine import cores, program
 
+_PARTS = ("start", "whole", "streams", "ledger")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
 
 
@@ -205,6 +207,15 @@ class Benchmark:
         peak = gateway.process.memory("VmHWM")
         self.add("  resident memory at most", f"{peak:.0f} MB", "≤ 130 MB", peak <= 130)
 
+    # ---------------------------------------------------------------- the ledger
+
+    def ledger(self) -> None:
+        """Rows that the ledger's writer puts into a database."""
+        for name, rate in measure_ledgers(self.folder, self.scale).items():
+            told = f"{rate.rows:,.0f} rows/s  ({rate.cpu:.0f} µs of its CPU time each)"
+            bar = ("≥ 5,000 rows/s", rate.rows >= 5000) if name == "SQLite" else ("", None)
+            self.add(f"ledger writer, {name}", told, *bar)
+
 
 def _time_import(code: str) -> float:
     began = time.perf_counter()
@@ -215,7 +226,7 @@ def _time_import(code: str) -> float:
 def main() -> int:
     """Measure, print, and say by the exit code whether every bar was reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=("start", "whole", "streams"), help="one part of it")
+    parser.add_argument("--only", choices=_PARTS, help="one part of it")
     parser.add_argument("--scale", type=float, default=1.0, help="rounds and seconds, times this")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="polyroute-bench-") as folder:
@@ -223,7 +234,7 @@ def main() -> int:
         os.sched_setaffinity(0, {benchmark.load_core})
         if benchmark.gateway_core == benchmark.load_core:
             print("only one core: the gateway shares it with upstream and load, so absolute figures mean little")
-        for name in ("start", "whole", "streams"):
+        for name in _PARTS:
             if arguments.only in (None, name):
                 with benchmark.part(name):
                     getattr(benchmark, name)()

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,11 @@ from polyroute.routing.decision import Decision
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
+from polyroute.storage.adopted import read_adopted
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
-from polyroute.storage.ledger import JournaledLedger
+from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.models import model_rows, sync_models
 from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
@@ -108,14 +110,20 @@ class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, working: bool | None = None
-    ) -> None:
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True,
+        working: bool | None = None,
+    ) -> None:  # fmt: skip
         """`working`: whether this process works on jobs; as the settings say unless it is given."""
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
-        self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        journal = settings.storage.journal
+        self._ledger = JournaledLedger(
+            self._database, journal.folder, writes=writes_ledger,
+            terms=JournalTerms(limit=journal.limit, when_full=journal.when_full),
+        )  # fmt: skip
         self._recorder = HealthRecorder(self._ledger)
+        self._ledger.on_unmetered = self._recorder.note_unmetered
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
@@ -146,16 +154,29 @@ class App:
             working=settings.jobs.worker if working is None else working,
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
+        self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
-        sync_models(self._database, model_rows(catalog))
+        try:
+            sync_models(self._database, model_rows(catalog))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; a reload must not fail for it
+            log.warning("the labels of the routes could not be written (%s); their first use writes them", error)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
+    def _close_for(self, reason: str | None) -> None:
+        """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""
+        self.gateway.closed = reason
+
     def _problems(self) -> list[str]:
-        return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
+        return [] if self.gateway.closed is None else [self.gateway.closed]
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the ledger's journals."""
+        return self._ledger.folder
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
@@ -187,7 +208,7 @@ class App:
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
-            HealthDesk(self.gateway, self._sharing),
+            HealthDesk(self.gateway, self._sharing, self._ledger.health),
             [
                 analytics_routes(
                     LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
@@ -249,6 +270,8 @@ class App:
         while True:
             self.gateway.runtime.forget_prices()
             await asyncio.sleep(_PRICES_HOLD)
+            with suppress(Exception):  # the database is away: what was adopted before still holds
+                await asyncio.to_thread(self._prices.refresh)
 
     # ---------------------------------------------------------------- reload
 
@@ -279,14 +302,20 @@ class App:
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None, working: bool | None = None) -> App:
-    """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, working=working)
+def build_app(
+    settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True, working: bool | None = None
+) -> App:
+    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`;
+    `working` says whether it works on jobs, in place of the settings. Raises ConfigurationError, StorageError."""
+    return App(
+        settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger,
+        working=working,
+    )  # fmt: skip
 
 
 def price_book(database: Database) -> CatalogPrices:
     """The price tables, condensed beside the database. The first use waits until they are read."""
-    return CatalogPrices(_price_snapshot(database))
+    return CatalogPrices(_price_snapshot(database), adopted=partial(read_adopted, database))
 
 
 def _price_snapshot(database: Database) -> Path:

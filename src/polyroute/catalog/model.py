@@ -104,7 +104,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `priority` is by operation; lower is tried first; an operation without a number comes after those with one.
     `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
     answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL. `mark_up` is
-    the factor on the price book's prices when prices are compared; `model_facts` are by model id, `tags` hold for all.
+    the factor on the price book's prices, as of `mark_up_date`; `model_facts` are by model id, `tags` hold for all.
     `media_adapter` names who makes what `media` lists: by task, the models that are known for it, the default first.
     """
 
@@ -135,6 +135,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     limits: ProviderLimits | None = None
     tags: frozenset[str] = frozenset()
     mark_up: float = 1.0
+    mark_up_date: date | None = None
     model_facts: Mapping[str, ModelFacts] = MappingProxyType({})
     media_adapter: str | None = None
     media: Mapping[Task, tuple[str, ...]] = MappingProxyType({})

@@ -47,6 +47,8 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.closed: str | None = None
+        """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
         self.ledger = ledger
         self.planning = Planning(breakers, Observations())
@@ -66,6 +68,10 @@ class Gateway:
         is settled as CANCELLED.
         """
         call = conversation.call
+        if self.closed is not None:  # before there is anything to settle: it could not be written down
+            raise PolyrouteError(
+                ErrorKind.INTERNAL, self.closed, code="ledger_full", retry_after=5, request_id=call.id, status=503
+            )
         runtime = self.runtime
         admitted: Admitted | None = None
         settlement = Settlement(call, self.ledger, runtime.prices)

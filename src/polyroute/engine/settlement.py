@@ -22,6 +22,8 @@ from polyroute.types.plans import Target
 from polyroute.types.records import AttemptOutcome, AttemptRecord, RequestRecord, RequestStatus
 from polyroute.types.usage import Cost, Usage
 
+_ONLY_TOKENS = frozenset({"chat", "embed", "moderate"})
+
 
 class Settlement:
     """The ledger entry of one request while it is under way.
@@ -219,6 +221,9 @@ class Settlement:
             record.cost_usd = whole_cost.usd
             record.cost_origin = "simulated" if simulated else whole_cost.origin
             record.price_version = whole_cost.price_version
+            if usage is not None and whole_cost.origin == "reported" and not self._spent:
+                priced = pricing.priced_cost(usage, self._prices.price(attempt.provider, attempt.model))
+                record.priced_cost_usd = None if priced is None else priced.usd
         return cost
 
     def _note_usage(self, usage: Usage) -> None:
@@ -227,7 +232,11 @@ class Settlement:
         record.cache_read_tokens, record.reasoning_tokens = usage.cache_read, usage.reasoning
         record.cache_write_5m_tokens, record.cache_write_1h_tokens = usage.cache_write_5m, usage.cache_write_1h
         record.audio_input_tokens, record.audio_output_tokens = usage.audio_input, usage.audio_output
-        record.images, record.seconds, record.characters = usage.images, usage.seconds, usage.characters
+        record.seconds, record.characters = usage.seconds, usage.characters
+        media = usage.image_input is not None or usage.image_output is not None or usage.reported_credits is not None
+        if media or record.operation not in _ONLY_TOKENS:
+            _note_media(record, usage)
+        record.service_tier, record.web_searches = usage.tier, usage.web_searches
         record.usage_estimated = usage.estimated
         if usage.raw is not None:
             record.usage_raw = msgspec.json.encode(usage.raw).decode()
@@ -304,6 +313,14 @@ class Settlement:
             if tokens and seconds > (ttft or 0.0):
                 pace = tokens / (seconds - (ttft or 0.0))
         observations.end(name, time.monotonic(), success=success, ttft=ttft, tokens_per_second=pace)
+
+
+def _note_media(record: RequestRecord, usage: Usage) -> None:
+    record.image_input_tokens, record.image_output_tokens = usage.image_input, usage.image_output
+    record.images, record.image_size, record.image_quality = usage.images, usage.image_size, usage.image_quality
+    record.megapixels, record.video_seconds, record.video_size = usage.megapixels, usage.video_seconds, usage.video_size
+    record.provider_requests, record.compute_seconds = usage.requests, usage.compute_seconds
+    record.hardware, record.reported_credits = usage.hardware, usage.reported_credits
 
 
 def format_cost(cost: Cost) -> str:

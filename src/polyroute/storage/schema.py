@@ -136,6 +136,20 @@ requests = sa.Table(
     sa.Column("input_text", sa.Text),
     sa.Column("output_text", sa.Text),
     sa.Column("decision", sa.Text, doc="its JSON, or the id of one in `decisions`"),
+    sa.Column("image_input_tokens", sa.BigInteger),
+    sa.Column("image_output_tokens", sa.BigInteger),
+    sa.Column("image_size", sa.Text),
+    sa.Column("image_quality", sa.Text),
+    sa.Column("megapixels", sa.Double),
+    sa.Column("video_seconds", sa.Double),
+    sa.Column("video_size", sa.Text),
+    sa.Column("provider_requests", sa.BigInteger, doc="charged calls, where one answer took several"),
+    sa.Column("web_searches", sa.BigInteger),
+    sa.Column("compute_seconds", sa.Double),
+    sa.Column("hardware", sa.Text),
+    sa.Column("service_tier", sa.Text, doc="batch, flex …; NULL is the usual one"),
+    sa.Column("reported_credits", Money, doc="what the provider charged, in units of its own"),
+    sa.Column("priced_cost_usd", Money, doc="by the price table, where cost_usd is reported"),
     # Each index costs every request; figures by provider come from attempt_totals instead.
     sa.Index(None, "created_at"),
 )
@@ -177,15 +191,15 @@ attempts = sa.Table(
 attempt_totals = sa.Table(
     "attempt_totals",
     metadata,
-    sa.Column("day", sa.Text, primary_key=True, comment="of the start, UTC: 2026-11-20"),
+    sa.Column("day", sa.Text, primary_key=True, doc="of the start, UTC: 2026-11-20"),
     sa.Column("operation", sa.Text, primary_key=True),
     sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("outcome", sa.Text, primary_key=True),
-    sa.Column("error_kind", sa.Text, primary_key=True, comment="empty when there was none"),
+    sa.Column("error_kind", sa.Text, primary_key=True, doc="empty when there was none"),
     sa.Column("simulated", sa.Boolean, primary_key=True),
     sa.Column("attempts", sa.BigInteger, nullable=False),
-    sa.Column("priced", sa.BigInteger, nullable=False, comment="attempts whose cost is known"),
-    sa.Column("cost_usd", Money, nullable=False, comment="of the priced ones"),
+    sa.Column("priced", sa.BigInteger, nullable=False, doc="attempts whose cost is known"),
+    sa.Column("cost_usd", Money, nullable=False, doc="of the priced ones"),
     sa.Column("duration_ms", sa.Double, nullable=False),
 )
 
@@ -298,6 +312,28 @@ files = sa.Table(
     sa.Column("created_at", UtcTimestamp, nullable=False),
     sa.Column("expires_at", UtcTimestamp, index=True),
     sa.Index(None, "key_id", "created_at"),
+)
+
+# Prices that providers publish themselves, as they were fetched: one row for each fetch that differed from the last.
+price_snapshots = sa.Table(
+    "price_snapshots",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, doc="provider and digest of the prices"),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("fetched_at", UtcTimestamp, nullable=False, doc="when these prices were last seen"),
+    sa.Column("source", sa.Text, nullable=False, doc="the address that was asked"),
+    sa.Column("prices", sa.Text, nullable=False, doc="JSON: rate cards by model id"),
+)
+
+# Rate cards that an operator took over from a snapshot; they stand before the price tables.
+adopted_prices = sa.Table(
+    "adopted_prices",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("price", sa.Text, nullable=False, doc="JSON: the rate card"),
+    sa.Column("snapshot_id", sa.Text, nullable=False),
+    sa.Column("adopted_at", UtcTimestamp, nullable=False),
 )
 
 # Durable jobs. A job's row in `requests` has the same id and is written when the job ends.

@@ -11,6 +11,7 @@ import msgspec
 from polyroute.dialects.openai_chat.failures import failed, failed_inside
 from polyroute.dialects.openai_chat.usage import observe_usage
 from polyroute.dialects.openai_chat.wire import FINISH_KINDS, NOT_JSON, WireAnswer, WireMessage, decode_answer
+from polyroute.dialects.service_tiers import with_tier
 from polyroute.ports import Observation
 from polyroute.types.errors import AttemptFailed, ErrorKind
 
@@ -245,6 +246,8 @@ def note_usage(seen: Observation, answer: WireAnswer, raw: bytes) -> None:
         usage = usage or (told if isinstance(told, dict) else None)
     if usage:
         seen.usage = observe_usage(usage, answer.meta)
+        if answer.service_tier is not None:
+            seen.usage = with_tier(seen.usage, answer.service_tier)
     elif answer.meta is not None and isinstance(spent := answer.meta.get("usage"), dict):
         seen.usage = observe_usage({**((seen.usage and seen.usage.raw) or {}), **spent})
 
