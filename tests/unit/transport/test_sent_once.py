@@ -34,7 +34,7 @@ class Forgetful:
 @pytest.mark.parametrize("transport", [Http1Transport, ClientTransport])
 @pytest.mark.parametrize(("once", "sent"), [(True, 2), (False, 3)])
 async def test_only_what_may_be_sent_twice_is(
-    transport: type[Http1Transport] | type[ClientTransport], once: bool, sent: int
+    transport: type[Http1Transport | ClientTransport], once: bool, sent: int
 ) -> None:
     forgetful = Forgetful()
     server = await asyncio.start_server(forgetful.serve, "127.0.0.1", 0)
