@@ -134,7 +134,7 @@ class FastLane:
 
     # ---------------------------------------------------------------- inference
 
-    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:
+    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:  # noqa: PLR0912 - one account of what can happen
         """Answer one inference request, whatever it leads to."""
         request_id = new_request_id()
         exchange.enter()
@@ -154,7 +154,10 @@ class FastLane:
             if dialect in _REWORKED:
                 await self._rework(Conversation(call, form), exchange)
                 return
-            answer = await self._gateway.answer(Conversation(call, form))
+            conversation = Conversation(call, form)
+            if call.operation is not _CHAT and self._jobs is not None and await self._jobs.take(conversation, exchange):
+                return
+            answer = await self._gateway.answer(conversation)
             if isinstance(answer, StreamAnswer):
                 await _pass_on(answer, exchange)
             elif not exchange.reply(answer.status, answer.headers, answer.body):
@@ -182,8 +185,6 @@ class FastLane:
     async def _rework(self, conversation: Conversation, exchange: Exchange) -> None:
         """Answer in a dialect whose answers are kept, or framed as the caller wants them."""
         call = conversation.call
-        if call.operation is not _CHAT and self._jobs is not None and await self._jobs.take(conversation, exchange):
-            return
         array = _wants_array(exchange, call)
         kept = Continuation(self._responses, call) if call.dialect is _OPENAI_RESPONSES else None
         if kept is not None:
