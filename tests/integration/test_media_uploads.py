@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from support.process_memory import peak_memory
 from support.gateway_process import GatewayProcess
 from support.media_files import wav
+from support.process_memory import peak_memory
 from support.scripted_provider import ScriptedProvider, whole
 
 _SAID = whole(b'{"text":"scripted words","language_code":"eng","words":[]}')

@@ -11,6 +11,7 @@ from polyroute.api.errors import error_headers, render_error
 from polyroute.api.exchange import AsgiExchange, Exchange
 from polyroute.api.files import FilePaths
 from polyroute.api.framing import ArrayFraming
+from polyroute.api.media import MediaPaths
 from polyroute.api.requests import BegunError, ClientGone, Head, Receive, Scope, Send
 from polyroute.api.responses import Continuation
 from polyroute.api.smallpaths import SmallPaths, dialect_of_small_path, gemini_call
@@ -21,7 +22,7 @@ from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
 from polyroute.ports import Call, Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.operations import OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
 
 log = logging.getLogger("polyroute.api")
@@ -50,10 +51,13 @@ _FILE_FIELD = {
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
 }
 
+_CHAT = Operation.CHAT
 _GEMINI, _OPENAI_RESPONSES = (
     Dialect.GEMINI,
     Dialect.OPENAI_RESPONSES,
 )  # looking a member up costs more than comparing it
+_REWORKED = frozenset({_GEMINI, _OPENAI_RESPONSES})
+"""Dialects whose answers are more than passed on."""
 
 _LEAN_PATHS = {path.encode(): (path, dialect) for path, dialect in INFERENCE.items() if dialect not in MULTIPART}
 """Raw paths whose requests are always JSON, so that they need no ASGI: see `lifecycle.Connection`."""
@@ -68,6 +72,7 @@ class FastLane:
         control: Callable[[], Application],
         responses: ResponseStore,
         files: FilePaths | None = None,
+        jobs: MediaPaths | None = None,
         *,
         max_body: int,
     ) -> None:
@@ -75,6 +80,7 @@ class FastLane:
         self._gateway = gateway
         self._responses = responses
         self._files = files
+        self._jobs = jobs
         self._small_paths = SmallPaths(gateway, responses, max_body=max_body)
         self._make_control = control
         self._control: Application | None = None
@@ -107,6 +113,9 @@ class FastLane:
             if self._files is not None and self._files.serves(scope["path"]):
                 await self._files.answer(scope, receive, send)
                 return
+            if self._jobs is not None and self._jobs.serves(scope["path"]):
+                await self._jobs.answer(scope, receive, send, request_id)
+                return
             answer = await self._small_paths.answer(scope, receive, request_id)
         except PolyrouteError as error:
             await _send_error(AsgiExchange(scope, receive, send), dialect, error.status, error, request_id)
@@ -125,7 +134,7 @@ class FastLane:
 
     # ---------------------------------------------------------------- inference
 
-    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:
+    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:  # noqa: PLR0912 - one account of what can happen
         """Answer one inference request, whatever it leads to."""
         request_id = new_request_id()
         exchange.enter()
@@ -139,9 +148,20 @@ class FastLane:
                 form = await exchange.read_form(self._max_body)
                 call = _form_call(form, dialect, head, request_id, key)
             else:
-                call = await self._json_call(exchange, dialect, request_id, key)
+                body = exchange.take_body(self._max_body) or await exchange.read_body(self._max_body)
+                call = _json_call(exchange, dialect, request_id, key, body)
             called = True
-            await self._answer(Conversation(call, form), exchange)
+            if dialect in _REWORKED:
+                await self._rework(Conversation(call, form), exchange)
+                return
+            conversation = Conversation(call, form)
+            if call.operation is not _CHAT and self._jobs is not None and await self._jobs.take(conversation, exchange):
+                return
+            answer = await self._gateway.answer(conversation)
+            if isinstance(answer, StreamAnswer):
+                await _pass_on(answer, exchange)
+            elif not exchange.reply(answer.status, answer.headers, answer.body):
+                await exchange.answer(answer.status, answer.headers, answer.body)
         except PolyrouteError as error:
             if not called:
                 self._gateway.refused(request_id, dialect, key, error)
@@ -162,25 +182,8 @@ class FastLane:
             if form is not None:
                 form.close()
 
-    async def _json_call(self, exchange: Exchange, dialect: Dialect, request_id: str, key: KeyRecord | None) -> Call:
-        model: str | None = None
-        stream: bool | None = None
-        if dialect is _GEMINI:
-            model, method = gemini_call("POST", exchange.path) or ("", "")
-            if method not in ("generateContent", "streamGenerateContent"):
-                raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
-            stream = method == "streamGenerateContent"
-        head = exchange.head
-        call = json_call(
-            await exchange.read_body(self._max_body), dialect,
-            request_id=request_id, key=key, option_headers=head.options, forward=head.forward,
-            model=model, stream=stream,
-        )  # fmt: skip
-        if exchange.path in vapi.PATHS:
-            vapi.keep_openai_fields(call)
-        return call
-
-    async def _answer(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def _rework(self, conversation: Conversation, exchange: Exchange) -> None:
+        """Answer in a dialect whose answers are kept, or framed as the caller wants them."""
         call = conversation.call
         array = _wants_array(exchange, call)
         kept = Continuation(self._responses, call) if call.dialect is _OPENAI_RESPONSES else None
@@ -210,6 +213,35 @@ class FastLane:
             await exchange.finish(framing.close() if framing is not None else b"")
         finally:
             answer.close()
+
+
+async def _pass_on(answer: StreamAnswer, exchange: Exchange) -> None:
+    """A stream as it comes."""
+    try:
+        await exchange.begin(answer.status, answer.headers)
+        while data := await answer.next():
+            await exchange.send(data)
+        await exchange.finish(b"")
+    finally:
+        answer.close()
+
+
+def _json_call(exchange: Exchange, dialect: Dialect, request_id: str, key: KeyRecord | None, body: bytes) -> Call:
+    model: str | None = None
+    stream: bool | None = None
+    if dialect is _GEMINI:
+        model, method = gemini_call("POST", exchange.path) or ("", "")
+        if method not in ("generateContent", "streamGenerateContent"):
+            raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
+        stream = method == "streamGenerateContent"
+    head = exchange.head
+    call = json_call(
+        body, dialect,
+        request_id=request_id, key=key, option_headers=head.options, forward=head.forward, model=model, stream=stream,
+    )  # fmt: skip
+    if exchange.path in vapi.PATHS:
+        vapi.keep_openai_fields(call)
+    return call
 
 
 def _wants_array(exchange: Exchange, call: Call) -> bool:

@@ -10,14 +10,18 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
-    "elevenlabs": "elevenlabs.adapter:ElevenLabsMedia",
     "aihubmix": "aihubmix:AiHubMixMedia",
+    "aimlapi": "aimlapi:AimlMedia",
+    "elevenlabs": "elevenlabs.adapter:ElevenLabsMedia",
+    "fal": "fal:FalMedia",
     "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
     "openrouter": "openrouter:OpenRouterMedia",
+    "replicate": "replicate:ReplicateMedia",
     "runpod": "runpod:RunpodMedia",
     "runware": "runware.adapter:RunwareMedia",
-    "replicate": "replicate:ReplicateMedia",
+    "together": "together:TogetherMedia",
+    "xai": "xai:XaiMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 
