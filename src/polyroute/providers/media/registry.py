@@ -13,6 +13,7 @@ _CLASSES: dict[str, str] = {
     "aimlapi": "aimlapi:AimlMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "fal": "fal:FalMedia",
+    "kie": "kie:KieMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
     "together": "together:TogetherMedia",
