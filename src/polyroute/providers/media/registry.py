@@ -15,6 +15,7 @@ _CLASSES: dict[str, str] = {
     "fal": "fal:FalMedia",
     "kie": "kie:KieMedia",
     "openai": "openai:OpenAIMedia",
+    "piapi": "piapi:PiapiMedia",
     "replicate": "replicate:ReplicateMedia",
     "together": "together:TogetherMedia",
     "xai": "xai:XaiMedia",
