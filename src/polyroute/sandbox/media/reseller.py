@@ -10,7 +10,17 @@ from polyroute.sandbox.media.artifacts import Artifact, audio, image, speech_sec
 from polyroute.sandbox.media.call import count, film_sides, number, seed_of, sides, text_of
 
 _CLASSES = {"0.5K": 512, "512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
-_PROMPTS = ("prompt", "text", "lyrics", "positivePrompt", "gpt_description_prompt", "tags", "gen_text", "lyrics_prompt")
+_PROMPTS = (
+    "prompt",
+    "text",
+    "lyrics",
+    "positivePrompt",
+    "gpt_description_prompt",
+    "tags",
+    "gen_text",
+    "lyrics_prompt",
+    "style_prompt",
+)
 _INPUTS = (
     "image",
     "image_url",
