@@ -30,8 +30,10 @@ from benchmarks.contenders import (
 from benchmarks.ledger import measure_ledgers
 from benchmarks.machine import cores, program
 from benchmarks.others import start_litellm, start_portkey
+from benchmarks.planning import measure_plan
+from polyroute.routing.policies import POLICIES
 
-_PARTS = ("start", "whole", "streams", "ledger", "others")
+_PARTS = ("start", "whole", "streams", "planning", "ledger", "others")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
 
 
@@ -165,6 +167,16 @@ class Benchmark:
         told = ", ".join(f"{name} {value:.2f}" for name, value in middle.items())
         bar = ("≤ 0.20 ms", added <= 0.2) if size == _SIZES[0] else ("", None)
         self.add(f"added p50, 1 connection, {size // 1024} KB", f"{added:.2f} ms  ({told})", *bar)
+
+    # ---------------------------------------------------------------- planning
+
+    def planning(self) -> None:
+        """What a plan of twenty targets costs, by the slowest of the policies."""
+        times = {policy: measure_plan(policy, 20, 2) for policy in POLICIES}
+        slowest = max(times, key=lambda policy: times[policy])
+        calm = measure_plan("priority", 20, 0)
+        told = f"{times[slowest]:.1f} µs  ({slowest}, 2 breakers open; priority, all closed: {calm:.1f})"
+        self.add("plan of a route of 20 targets", told, "≤ 20 µs", times[slowest] <= 20)
 
     # ---------------------------------------------------------------- others
 
