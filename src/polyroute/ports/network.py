@@ -34,13 +34,16 @@ class SharedHead:
 
 class WireRequest(msgspec.Struct, frozen=True):
     """One HTTP request as it goes out. `url` is absolute; `headers` lack Host, Content-Length and Connection, which the
-    transport writes. `head` is the same for requests that differ in nothing but their bodies."""
+    transport writes. `head` is the same for requests that differ in nothing but their bodies. A `fresh` one goes over a new
+    connection, and so is sent once at most: a kept connection that turns out to be closed leaves open whether it was seen.
+    """
 
     method: str
     url: str
     headers: Headers
     body: bytes | Body = b""
     head: SharedHead | None = None
+    fresh: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
