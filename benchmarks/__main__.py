@@ -193,19 +193,25 @@ class Benchmark:
                 self.add(f"against {name}", "not installed")
                 continue
             rates: dict[str, list[float]] = {"gateway": [], name: []}
+            cpu: dict[str, list[float]] = {"gateway": [], name: []}
             bad = 0
             for one in (gateway, self.own(other)):
                 self._load(one, body, 32, 3)  # warm
             for _ in range(max(1, round(3 * self.scale))):
                 for one in (gateway, other):
+                    before = one.process.cpu()
                     figures = self._load(one, body, 32, max(2, round(4 * self.scale)))
                     one.process.rest()
                     rates[one.name].append(figures.rate)
+                    cpu[one.name].append((one.process.cpu() - before) / max(1, figures.count) * 1e6)
                     bad += figures.bad
             ratio = load.median([ours / theirs for ours, theirs in zip(rates["gateway"], rates[name], strict=True)])
-            told = f"{ratio:.1f} x  (gateway {load.median(rates['gateway']):,.0f}/s, {name} {load.median(rates[name]):,.0f}/s"
-            told += f", {bad} BAD)" if bad else ")"
+            told = ", ".join(
+                f"{who} {load.median(rates[who]):,.0f}/s ({load.median(cpu[who]):,.0f} µs)" for who in rates
+            )
+            told = f"{ratio:.1f} x  ({told}{f', {bad} BAD' if bad else ''})"
             self.add(f"against {name}", told, f"≥ {bars[name]:g} x", ratio >= bars[name] and not bad)
+            self.add("  by CPU time", f"{load.median(cpu[name]) / load.median(cpu['gateway']):.1f} x")
 
     # ---------------------------------------------------------------- streams
 
