@@ -13,8 +13,10 @@ _CLASSES: dict[str, str] = {
     "aimlapi": "aimlapi:AimlMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "fal": "fal:FalMedia",
+    "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
+    "runware": "runware.adapter:RunwareMedia",
     "together": "together:TogetherMedia",
     "xai": "xai:XaiMedia",
 }
