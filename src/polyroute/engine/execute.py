@@ -19,6 +19,7 @@ from polyroute.engine.delivered import Delivered
 from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.hedging import Hedging
+from polyroute.engine.held import Held
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
@@ -44,6 +45,8 @@ Renderer = Callable[[PolyrouteError], bytes | None]
 
 class Execution:
     """One request on its way through its plan."""
+
+    _held_back: Held | None = None
 
     def __init__(
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
@@ -81,21 +84,32 @@ class Execution:
                     return self._answer(outcome)
                 case NextTarget(to="other_model"):
                     failed = self._failed_target()
-                    left = self._left = deque(other for other in left if other.model != failed.model)
+                    further = (*left, *self._held.take())
+                    left = self._left = deque(other for other in further if other.model != failed.model)
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
                     failed = self._failed_target()
-                    detour = self._planned.detour(self._call, to, failed, left, tried, self._loop.time())
+                    further = (*left, *self._held.take())
+                    detour = self._planned.detour(self._call, to, failed, further, tried, self._loop.time())
                     left = self._left = deque(detour)
                 case NextTarget():
                     pass
                 case Stop():
                     break
+            if not left:
+                left = self._left = self._held.revisit(self._runtime.providers, self._call, self._loop.time())
         if not self._settlement.failures:
             raise self._refusal or PolyrouteError(
                 ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited."
             )
         raise all_failed(self._settlement.failures, self._call.id)
+
+    @property
+    def _held(self) -> Held:
+        """Targets for which there was no room so far."""
+        if self._held_back is None:
+            self._held_back = Held(self._plan)
+        return self._held_back
 
     def _failed_target(self) -> Target:
         last = self._settlement.failures[-1][0]
@@ -168,7 +182,7 @@ class Execution:
                 failure,
                 Tried(
                     on_target=tries,
-                    targets_left=targets_left + self._planned.reserve(failure.kind),
+                    targets_left=targets_left + len(self._held.targets) + self._planned.reserve(failure.kind),
                     credentials_left=credentials_left,
                 ),
                 RetryPolicy(retries=self._retries, filtered_falls_over=self._planned.filtered_falls_over),
@@ -192,7 +206,7 @@ class Execution:
         """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
         that is passed over for want of it is noted with the reason."""
         access, now = provider.access, self._loop.time()
-        tokens, last = estimate_tokens(self._call), targets_left == 0
+        tokens, last = estimate_tokens(self._call), targets_left == 0 and not self._held.targets
         point = random.random()  # noqa: S311 (spreads load; nothing secret)
         found: Ticket | Refused | None = None
         try:
@@ -207,6 +221,7 @@ class Execution:
         reason = WHY_NOT[found.limit]
         self._settlement.passed_over(target, f"{target.provider}: {reason}")
         if not last:
+            self._held.targets.append(target)
             return NextTarget()
         self._refusal = PolyrouteError(
             ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after
@@ -300,7 +315,7 @@ class Execution:
             if self._settlement.cost is not None:
                 headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
             return WholeAnswer(attempt.response.status, headers, attempt.out)
-        can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
+        can_be_rescued = self._rescue != "error" and (self._left or self._held.targets) and is_chat(self._call.dialect)
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
         return StreamAnswer(
             headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop, recorder=recorder
@@ -329,6 +344,7 @@ class Execution:
 
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
+        self._left.extend(self._held.revisit(self._runtime.providers, self._call, self._loop.time()))
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
         followed = await rescue.run(attempt, failure, delivered, self.try_target)
         if followed is not None:
