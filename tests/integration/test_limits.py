@@ -133,6 +133,42 @@ def test_a_busy_provider_is_passed_over_while_others_are_left_and_queued_for_whe
         assert health(gateway, "openai")["queued"] == 0
 
 
+def test_a_full_provider_is_left_out_of_the_plan_and_the_decision_says_why(
+    sandbox: SimulatedProviders, tmp_path: Path
+) -> None:
+    with GatewayProcess(tmp_path, config(sandbox, limits={"requests_per_minute": 2})) as gateway:
+        asking = {"x-polyroute-explain": "1"}
+        answers = [chat(gateway, "rich", headers=asking) for _ in range(3)]
+        assert [one.headers["x-polyroute-provider"] for one in answers] == ["openai", "openai", "together"]
+        told = answers[2].headers["x-polyroute-explain"]
+        assert "not tried: openai/gpt-4o-mini (its limit of requests a minute is reached, for another " in told
+        entry = gateway.entry(answers[2].headers["x-polyroute-request-id"])
+        answer = httpx.get(f"{gateway.url}/admin/api/requests/{entry['id']}/explain", timeout=20, trust_env=False)
+        found = answer.json()
+        [drop] = found["decision"]["drops"]
+        assert (drop["target"], drop["cause"]) == ("openai/gpt-4o-mini", "limit")
+        assert drop["limit"] == drop["reason"]
+        assert found["replay"]["same"] is True
+        assert [one["target"] for one in found["attempts"]] == ["together/m"]
+
+
+def test_a_full_provider_is_come_back_to_and_waited_for_when_all_others_fail(
+    sandbox: SimulatedProviders, tmp_path: Path
+) -> None:
+    limits = {"concurrency": 1, "queue": 1, "queue_seconds": 30}
+    with GatewayProcess(tmp_path, config(sandbox, limits=limits)) as gateway:
+        sandbox.break_down("openai", "hang", seconds=2, times=1)
+        sandbox.break_down("together", "status", status=503)
+        first = Asking(gateway, "text")
+        sandbox.await_request("openai")
+        answer = chat(gateway, "rich")
+        assert (answer.status_code, answer.headers["x-polyroute-provider"]) == (200, "openai"), answer.text
+        first.status()
+        entry = gateway.entry(answer.headers["x-polyroute-request-id"])
+        tried = [(one["provider"], one["outcome"]) for one in gateway.attempts(entry["id"])]
+        assert tried == [("together", "failed"), ("openai", "served")]
+
+
 def test_who_waits_too_long_is_told_so(sandbox: SimulatedProviders, tmp_path: Path) -> None:
     limits = {"requests_per_minute": 2, "queue_seconds": 0.2}
     with GatewayProcess(tmp_path, config(sandbox, limits=limits)) as gateway:
