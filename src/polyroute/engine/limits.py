@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from polyroute.ports import Call, Headers
 from polyroute.routing.limits import Limiter, Minutes, Refused
@@ -64,6 +64,8 @@ class CallLimits:
         self.limiters: dict[str, Limiter] = {}
         self.earlier: dict[str, Minutes] = {}
         """What an earlier process knew of limiters that were not asked for yet."""
+        self.introduce: Callable[[str, Limiter, float], None] | None = None
+        """Tells a limiter that is new here what the other workers have let through."""
         self.refusals: dict[str, int] = {"key": 0, "route": 0}
 
     def admit(self, call: Call, route: str, route_limits: Limits | None, now: float) -> Admitted:
@@ -92,6 +94,8 @@ class CallLimits:
             found = self.limiters[name] = Limiter(limits)
             if self.earlier and (minutes := self.earlier.pop(name, None)) is not None:
                 found.resume(minutes, now)
+            if self.introduce is not None:
+                self.introduce(name, found, now)
         return found
 
 

@@ -91,6 +91,7 @@ class Sharing:
             self._gateway.limits.refusals.update(own.refusals)
             self._adopt(own)
             self._resume_limits(own)
+        self._gateway.limits.introduce = self._introduce
         await self.round()
         self._task = asyncio.create_task(self._run())
 
@@ -227,15 +228,20 @@ class Sharing:
         self._recent = {
             name: kept for name, rows in self._recent.items() if (kept := [row for row in rows if row[0] > now - 60.0])
         }
-        fed = set()
-        for name, limiter in self._limiters():
-            fed.add(id(limiter))
-            requests, tokens = fresh.get(name, (0, 0))
-            if id(limiter) not in self._fed:
-                rows = self._recent.get(name, [])
-                requests, tokens = sum(row[1] for row in rows), sum(row[2] for row in rows)
-            limiter.count_elsewhere(requests, tokens, under_way.get(name, 0), now)
-        self._fed = fed
+        limiters = dict(self._limiters())
+        for name, limiter in limiters.items():
+            if id(limiter) in self._fed:
+                limiter.count_elsewhere(*fresh.get(name, (0, 0)), under_way.get(name, 0), now)
+            else:
+                self._introduce(name, limiter, now)
+        self._fed = {id(limiter) for limiter in limiters.values()}
+
+    def _introduce(self, name: str, limiter: Limiter, now: float) -> None:
+        """Tell a limiter that is new here of the others' last minute."""
+        rows = [row for row in self._recent.get(name, ()) if row[0] > now - 60.0]
+        under_way = sum(facts.spent[name].under_way for here, facts in self.others if here and name in facts.spent)
+        limiter.count_elsewhere(sum(row[1] for row in rows), sum(row[2] for row in rows), under_way, now)
+        self._fed.add(id(limiter))
 
     # ---------------------------------------------------------------- drills
 
