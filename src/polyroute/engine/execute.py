@@ -5,29 +5,28 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
-from functools import lru_cache
+from typing import Protocol
 
-import msgspec
-
-from polyroute.catalog.model import RescueMode
 from polyroute.dialects.registry import is_chat
 from polyroute.engine.access import WHY_NOT, Ticket
+from polyroute.engine.answer_headers import content_type, header_text, target_headers
 from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
 from polyroute.engine.attempts import Attempt
 from polyroute.engine.delivered import Delivered
-from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
-from polyroute.engine.failures import all_failed, broken_answer
+from polyroute.engine.drills import Drills, rehearse
+from polyroute.engine.failures import all_failed, broken_answer, name_timer, render_stream_error
 from polyroute.engine.hedging import Hedging
-from polyroute.engine.held import Held
-from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
+from polyroute.engine.holds import Hold
+from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
+from polyroute.engine.passed_over import PassedOver
 from polyroute.engine.planning import Planned
 from polyroute.engine.race import race
 from polyroute.engine.rescue import Rescue, missing_end
-from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.engine.runtime import Choice, LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
-from polyroute.ports import AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
+from polyroute.engine.wishes import patience, rescue_mode
+from polyroute.ports import NO_OPTIONS, AnswerReader, Call, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.limits import Refused
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
@@ -39,57 +38,69 @@ _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer th
 _LARGEST_ERROR = 1 << 20
 _TIMER_STEP = 0.001  # seconds; uvloop's timers are rounded to it
 
-Renderer = Callable[[PolyrouteError], bytes | None]
-"""How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
+
+class Means(Protocol):
+    """What attempts are made with."""
+
+    transport: Transport
+    breakers: Breakers
+    drills: Drills
 
 
 class Execution:
     """One request on its way through its plan."""
 
-    _held_back: Held | None = None
+    _passed_over: PassedOver | None = None
 
     def __init__(
-        self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
-        breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
-        loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane,
+        self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
+        means: Means, loop: asyncio.AbstractEventLoop, now: float, opener: LaneOpener = open_lane,
+        hold: Hold | None = None,
     ) -> None:  # fmt: skip
+        """Raises PolyrouteError(invalid_request) when the caller's wishes make no sense."""
         self._conversation = conversation
         self._call: Call = conversation.call
+        self._choice = choice
         self._planned = planned
         self._plan = planned.plan
         self._runtime = runtime
         self._settlement = settlement
-        self._transport = transport
-        self._timeouts = timeouts
-        self._deadline = deadline
-        self._breakers = breakers
-        self._drills = drills
+        self._means = means
+        self._breakers = means.breakers
+        self._hold = hold
+        self._more = 0
         self._opener = opener
-        self._retries = retries
-        self._render_error = render_error
-        self._rescue = rescue
-        self._hedging = hedging
-        self._left = deque(planned.plan.targets)
         self._loop = loop
+        self._left = deque(planned.plan.targets)
         self._refusal: PolyrouteError | None = None
+        options = self._call.options
+        self._timeouts = choice.timeouts
+        self._rescue = choice.rescue
+        if options is not NO_OPTIONS:
+            self._timeouts = patience(choice.timeouts, self._call)
+            self._rescue = rescue_mode(choice.rescue, self._call)
+        self._deadline = now + self._timeouts.total
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
         left = self._left
         while left:
-            outcome = await self._try_next()
+            target = left.popleft()
+            if self._choice.hedging is None:
+                outcome = await self.try_target(target, len(left))
+            else:
+                outcome = await self._try_hedged(target, self._choice.hedging)
+            if isinstance(outcome, Attempt):
+                return self._answer(outcome)
             match outcome:
-                case Attempt():
-                    return self._answer(outcome)
                 case NextTarget(to="other_model"):
                     failed = self._failed_target()
-                    further = (*left, *self._held.take())
+                    further = (*left, *self._passed.take())
                     left = self._left = deque(other for other in further if other.model != failed.model)
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
                     failed = self._failed_target()
-                    further = (*left, *self._held.take())
+                    further = (*left, *self._passed.take())
                     detour = self._planned.detour(self._call, to, failed, further, tried, self._loop.time())
                     left = self._left = deque(detour)
                 case NextTarget():
@@ -97,7 +108,7 @@ class Execution:
                 case Stop():
                     break
             if not left:
-                left = self._left = self._held.revisit(self._runtime.providers, self._call, self._loop.time())
+                left = self._left = self._passed.revisit(self._runtime.providers, self._call, self._loop.time())
         if not self._settlement.failures:
             raise self._refusal or PolyrouteError(
                 ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited."
@@ -105,21 +116,20 @@ class Execution:
         raise all_failed(self._settlement.failures, self._call.id)
 
     @property
-    def _held(self) -> Held:
+    def _passed(self) -> PassedOver:
         """Targets for which there was no room so far."""
-        if self._held_back is None:
-            self._held_back = Held(self._plan)
-        return self._held_back
+        if self._passed_over is None:
+            self._passed_over = PassedOver(self._plan)
+        return self._passed_over
 
     def _failed_target(self) -> Target:
         last = self._settlement.failures[-1][0]
         return Target(last.provider, last.model)
 
-    async def _try_next(self) -> Attempt | NextTarget | Stop:
-        """The next target; or the next two, where the route hedges and the first keeps us waiting."""
-        left, hedging = self._left, self._hedging
-        target = left.popleft()
-        if hedging is None or self._call.stream or not left:
+    async def _try_hedged(self, target: Target, hedging: Hedging) -> Attempt | NextTarget | Stop:
+        """The target; and the next one too, when it keeps us waiting."""
+        left = self._left
+        if self._call.stream or not left:
             return await self.try_target(target, len(left))
         wait = hedging.patience(target)
         started = self._loop.time()
@@ -136,6 +146,12 @@ class Execution:
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
+        if self._hold is not None:
+            refusal = await self._hold.cover(provider, target, self._settlement.spent_usd, self._more)
+            if refusal is not None:
+                self._settlement.passed_over(target, refusal.message)
+                self._refusal = refusal
+                return NextTarget() if targets_left else Stop(refusal.message)
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
         access = provider.access
         provider.retries.deposit()
@@ -150,9 +166,7 @@ class Execution:
                 return ticket
             credential = ticket.credential
             tries += 1
-            record = self._settlement.begin(
-                target, credential.label if credential is not None else None, access, ticket
-            )
+            record = self._settlement.begin(target, access, ticket)
             try:
                 attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
@@ -182,10 +196,10 @@ class Execution:
                 failure,
                 Tried(
                     on_target=tries,
-                    targets_left=targets_left + len(self._held.targets) + self._planned.reserve(failure.kind),
+                    targets_left=targets_left + len(self._passed.targets) + self._planned.reserve(failure.kind),
                     credentials_left=credentials_left,
                 ),
-                RetryPolicy(retries=self._retries, filtered_falls_over=self._planned.filtered_falls_over),
+                RetryPolicy(retries=self._choice.retries, filtered_falls_over=self._planned.filtered_falls_over),
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
@@ -206,7 +220,7 @@ class Execution:
         """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
         that is passed over for want of it is noted with the reason."""
         access, now = provider.access, self._loop.time()
-        tokens, last = estimate_tokens(self._call), targets_left == 0 and not self._held.targets
+        tokens, last = estimate_tokens(self._call), targets_left == 0 and not self._passed.targets
         point = random.random()  # noqa: S311 (spreads load; nothing secret)
         found: Ticket | Refused | None = None
         try:
@@ -221,7 +235,7 @@ class Execution:
         reason = WHY_NOT[found.limit]
         self._settlement.passed_over(target, f"{target.provider}: {reason}")
         if not last:
-            self._held.targets.append(target)
+            self._passed.targets.append(target)
             return NextTarget()
         self._refusal = PolyrouteError(
             ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after
@@ -232,8 +246,8 @@ class Execution:
         self, provider: LiveProvider, target: Target, ticket: Ticket, record: AttemptRecord, opener: LaneOpener
     ) -> Attempt:
         """One try. Raises AttemptFailed."""
-        adapter = provider.adapter
-        endpoint = adapter.endpoint(self._call.operation, self._call.dialect)
+        adapter, call, means = provider.adapter, self._call, self._means
+        endpoint = adapter.endpoint(call.operation, call.dialect)
         if endpoint is None:  # the plan only holds targets that serve the operation
             raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=f"{target} does not serve this operation."))
         try:
@@ -244,13 +258,13 @@ class Execution:
             ) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = lane.exchange
-        sent_at = self._loop.time()
-        if self._drills:
-            await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
+        sent_at = self._loop.time() if call.stream else 0.0
+        if means.drills:
+            await rehearse(means.drills, target.provider, call, adapter, timeouts, self._deadline)
         response = await (
-            self._transport.send(lane.request, timeouts, self._deadline)
+            means.transport.send(lane.request, timeouts, self._deadline)
             if send is None
-            else send(self._transport, lane.request, timeouts, self._deadline)
+            else send(means.transport, lane.request, timeouts, self._deadline)
         )
         try:
             if ticket is not provider.access.open and (quota := adapter.quota(response.headers)) is not None:
@@ -259,15 +273,19 @@ class Execution:
                 raise AttemptFailed(await self._classify(provider, response))
             if lane.model is not None:
                 record.model = lane.model
-            content_type = _content_type(response.headers)
-            reader = lane.reader(content_type)
-            out, whole = await self._read(response, reader, timeouts, sent_at)
+            told_type = content_type(response.headers)
+            reader = lane.reader(told_type)
+            rest = None if call.stream else response.rest()
+            if rest is None:
+                out, whole = await self._read(response, reader, timeouts, sent_at)
+            else:
+                out, whole = reader.feed(rest) + reader.end(), True
         except BaseException:
             response.abort()
             raise
         return Attempt(
             provider, target, lane, response, reader, record, timeouts=timeouts,
-            media_type=lane.media_type(content_type), out=out, whole=whole,
+            media_type=lane.media_type(told_type), out=out, whole=whole,
         )  # fmt: skip
 
     async def _classify(self, provider: LiveProvider, response: WireResponse) -> Failure:
@@ -291,7 +309,7 @@ class Execution:
             try:
                 data = await response.receive(limit)
             except AttemptFailed as failed:
-                raise _name_timer(failed, stream=stream) from failed
+                raise name_timer(failed, stream=stream) from failed
             if not data:
                 held.append(reader.end())
                 return b"".join(held), True
@@ -303,19 +321,33 @@ class Execution:
                 return b"".join(held), False
 
     def _answer(self, attempt: Attempt) -> Answer:
-        self._settlement.first_token(attempt.record)
-        headers = self._headers(attempt.target, attempt.media_type, attempt.lane)
-        if attempt.provider.row.simulated:
+        settlement, target, lane = self._settlement, attempt.target, attempt.lane
+        simulated = attempt.provider.row.simulated
+        headers = [
+            (b"content-type", attempt.media_type),
+            (b"x-polyroute-request-id", self._call.id.encode()),
+            *target_headers(target if lane.model is None else Target(target.provider, lane.model)),
+            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
+        ]
+        if lane.dropped:
+            headers.append((b"x-polyroute-dropped", header_text(", ".join(lane.dropped))))
+        if lane.notes:
+            headers.append((b"x-polyroute-notes", header_text("; ".join(lane.notes))))
+        if simulated:
             headers.append((b"x-polyroute-simulated", b"1"))
-        recorder = self._settlement.recorder
+        settlement.first_token(attempt.record)
+        recorder = settlement.recorder
         if attempt.whole:
             if recorder is not None:
                 recorder.whole(attempt.out)
-            self.served(attempt)
-            if self._settlement.cost is not None:
-                headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
-            return WholeAnswer(attempt.response.status, headers, attempt.out)
-        can_be_rescued = self._rescue != "error" and (self._left or self._held.targets) and is_chat(self._call.dialect)
+            response = attempt.response
+            settlement.served(attempt.record, attempt.reader.seen, response.status, lane.dropped, simulated=simulated)
+            if settlement.cost is not None:
+                headers.append((b"x-polyroute-cost-usd", format_cost(settlement.cost).encode()))
+            return WholeAnswer(response.status, headers, attempt.out)
+        can_be_rescued = (
+            self._rescue != "error" and (self._left or self._passed.targets) and is_chat(self._call.dialect)
+        )
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
         return StreamAnswer(
             headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop, recorder=recorder
@@ -344,7 +376,8 @@ class Execution:
 
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
-        self._left.extend(self._held.revisit(self._runtime.providers, self._call, self._loop.time()))
+        self._left.extend(self._passed.revisit(self._runtime.providers, self._call, self._loop.time()))
+        self._more = 4 * attempt.reader.seen.characters  # the next prompt holds what was said so far
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
         followed = await rescue.run(attempt, failure, delivered, self.try_target)
         if followed is not None:
@@ -359,48 +392,4 @@ class Execution:
 
     def render_error(self, error: PolyrouteError) -> bytes | None:
         """How a relayed stream says that it failed; None where its dialect has no words for that."""
-        return self._render_error(error)
-
-    def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
-        settlement = self._settlement
-        headers = [
-            (b"content-type", content_type),
-            (b"x-polyroute-request-id", self._call.id.encode()),
-            *_target_headers(target if lane.model is None else Target(target.provider, lane.model)),
-            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
-        ]
-        if lane.dropped:
-            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
-        if lane.notes:
-            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
-        return headers
-
-
-def _content_type(headers: Headers) -> bytes:
-    for name, value in headers:
-        if name == b"content-type":
-            return value.lower()
-    return b""
-
-
-@lru_cache(maxsize=1024)
-def _target_headers(target: Target) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"x-polyroute-provider", _header_text(target.provider)),
-        (b"x-polyroute-model", _header_text(target.model)),
-    )
-
-
-def _header_text(text: str) -> bytes:
-    """Text as a header value: what a header cannot hold is percent-encoded or left out."""
-    if text.isascii() and text.isprintable():
-        return text.encode()
-    return text.encode("ascii", "backslashreplace").replace(b"\r", b" ").replace(b"\n", b" ")
-
-
-def _name_timer(failed: AttemptFailed, *, stream: bool) -> AttemptFailed:
-    """Say which patience ran out, which the transport cannot know."""
-    if failed.failure.kind is not ErrorKind.TIMEOUT:
-        return failed
-    what = "The provider sent no content in time." if stream else "The provider stopped sending."
-    return AttemptFailed(msgspec.structs.replace(failed.failure, message=what))
+        return render_stream_error(self._call, error)

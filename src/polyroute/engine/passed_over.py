@@ -12,7 +12,7 @@ from polyroute.routing.filters import held_back
 from polyroute.types.plans import Plan, Target
 
 
-class Held:
+class PassedOver:
     """Those of one request: of its plan, and those that were passed over since."""
 
     __slots__ = ("targets",)
@@ -21,12 +21,12 @@ class Held:
         self.targets = held_back(plan) if plan.drops else []
 
     def take(self) -> list[Target]:
-        """All of them, in no better order than the plan's; they are held no longer."""
-        held, self.targets = self.targets, []
-        return held
+        """All of them, in no better order than the plan's, and for the last time."""
+        passed, self.targets = self.targets, []
+        return passed
 
     def revisit(self, providers: Mapping[str, LiveProvider], call: Call, now: float) -> deque[Target]:
-        """All of them, held no longer: those that have room by now go first, and the one that will have it soonest goes
+        """All of them, for the last time: those that have room by now go first, and the one that will have it soonest goes
         last, for the last is waited for."""
         tokens = estimate_tokens(call)
         waits = []
