@@ -10,9 +10,15 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "aimlapi": "aimlapi:AimlMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "fal": "fal:FalMedia",
+    "google": "google.adapter:GoogleMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
+    "runware": "runware.adapter:RunwareMedia",
+    "together": "together:TogetherMedia",
+    "xai": "xai:XaiMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 
