@@ -80,7 +80,6 @@ def test_the_running_minute_outlives_a_restart(sandbox: SimulatedProviders, tmp_
     written = config(sandbox, limits={"requests_per_minute": 4, "queue_seconds": 0.01})
     with GatewayProcess(tmp_path, written) as gateway:
         assert [chat(gateway, "tight").status_code for _ in range(4)] == [200, 200, 200, 429]
-            gateway.kill()
     with GatewayProcess(tmp_path, written) as gateway:
         refused = chat(gateway, "tight")
         assert refused.status_code == 429, "the route's minute goes on"
