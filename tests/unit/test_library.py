@@ -96,7 +96,7 @@ async def test_every_operation_falls_over(sandbox: SimulatedProviders, config: P
     assert (vectors.provider, len(vectors.vectors)) == ("together", 2)
     assert single.vectors[0] == vectors.vectors[0]
     assert all(isinstance(number, float) for number in single.vectors[0])
-    assert pictures.data[0].startswith(b"\x89PNG")
+    assert pictures.data[0].startswith(b"\xff\xd8")
     assert addresses.urls[0].startswith("http://")
     assert len(sound) > 500
     assert words.text.startswith("[simulated together/t-2] transcribed talk.wav")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -44,6 +45,7 @@ _REFUSING_FAULTS: Mapping[str, Reason] = {
 }
 # These dialects say in a good answer that content was not allowed.
 _FILTERS_IN_ANSWERS = ("anthropic_messages", "gemini", "bedrock_converse")
+_DOCKER_ROOT = re.compile(r"^(v1\.\d+|containers)$")
 _SPOILING_FAULTS = ("garbage", "empty", "html")
 
 
@@ -123,8 +125,12 @@ class Sandbox:
 
     async def provide(self, request: web.Request) -> web.StreamResponse:
         """Any request to a simulated provider."""
-        provider = request.match_info["provider"]
+        provider = request.match_info.setdefault("provider", "docker")
         raw_path = request.rel_url.raw_path.removeprefix(f"/{provider}")
+        if _DOCKER_ROOT.match(provider):
+            # Docker's clients know a host and no path in front of it.
+            provider = request.match_info["provider"] = "docker"
+            raw_path = request.rel_url.raw_path
         found = find_route(provider, request.method, raw_path)
         operation = found[0].operation if found is not None else "other"
         headers = {name.lower(): value for name, value in request.headers.items()}

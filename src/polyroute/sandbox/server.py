@@ -33,6 +33,8 @@ def build_app(options: SandboxOptions | None = None) -> web.Application:
     app.router.add_get("/_media/{name}", sandbox.media)
     app.on_cleanup.append(sandbox.close)
     app.router.add_get("/_files/{name}", sandbox.file)
+    app.router.add_get("/_ping", sandbox.provide)
+    app.router.add_get("/version", sandbox.provide)
     app.router.add_route("*", "/{provider}/{tail:.*}", sandbox.provide)
     return app
 

@@ -121,7 +121,7 @@ class Job:
     @property
     def moderated(self) -> bool:
         """Whether the provider's moderation refuses it."""
-        return self.has("moderation")
+        return self.has("moderation") or bool(self.extra.get("blocked"))
 
     @property
     def failure(self) -> str:

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polyroute.sandbox.media import aimlapi, elevenlabs, fal, kie, piapi, replicate, runware, together, xai
+from polyroute.sandbox.media import (
+    aimlapi,
+    automatic1111,
+    bfl,
+    comfyui,
+    docker,
+    elevenlabs,
+    fal,
+    gateways,
+    google,
+    kie,
+    local_speech,
+    luma,
+    piapi,
+    replicate,
+    runware,
+    runway,
+    stability,
+    together,
+    xai,
+)
 from polyroute.sandbox.route import Route
 
 MEDIA_ROUTES: Mapping[str, tuple[Route, ...]] = {
+    "aihubmix": gateways.AIHUBMIX,
     "aimlapi": aimlapi.ROUTES,
+    "automatic1111": automatic1111.ROUTES,
+    "bfl": bfl.ROUTES,
+    "chatterbox": local_speech.CHATTERBOX,
+    "comfyui": comfyui.ROUTES,
+    "docker": docker.ROUTES,
     "elevenlabs": elevenlabs.ROUTES,
     "fal": fal.ROUTES,
+    "google": google.ROUTES,
     "kie": kie.ROUTES,
+    "luma": luma.ROUTES,
+    "openrouter": gateways.OPENROUTER,
     "piapi": piapi.ROUTES,
     "replicate": replicate.ROUTES,
+    "runpod": gateways.RUNPOD,
     "runware": runware.ROUTES,
+    "runway": runway.ROUTES,
+    "speaches": local_speech.SPEACHES,
+    "stability": stability.ROUTES,
     "together": together.ROUTES,
+    "whisper": local_speech.WHISPER,
     "xai": xai.ROUTES,
 }

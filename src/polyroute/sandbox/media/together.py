@@ -16,7 +16,7 @@ from polyroute.sandbox.openai_reading import required_model
 from polyroute.sandbox.route import Route, route
 
 _STATUS = {"queued": "in_progress", "running": "in_progress", "succeeded": "completed"}
-_VOICES = ("af_heart", "af_bella", "am_adam", "tara", "leah", "leo")
+_VOICES = ("alloy", "af_heart", "af_bella", "am_adam", "tara", "leah", "leo")
 _CHUNK = 4096
 
 
@@ -107,7 +107,8 @@ def answer_speech(exchange: Exchange) -> Reply:
     """`POST /v1/audio/speech`: bytes, or events that end with `[DONE]`."""
     body, model, text = exchange.body, required_model(exchange), _prompt(exchange, "input")
     voice = str(body.get("voice") or "")
-    if exchange.strict and not any(name in voice for name in _VOICES):
+    known = any(part in model.lower() for part in ("kokoro", "orpheus"))
+    if known and exchange.strict and not any(name in voice for name in _VOICES):
         raise invalid(f"Voice '{voice}' is not available for {model}", param="voice", code="invalid_voice")
     form = {"raw": "pcm", "mulaw": "ulaw"}.get(
         str(body.get("response_format") or "wav"), body.get("response_format", "wav")
