@@ -10,10 +10,14 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "automatic1111": "automatic1111:Automatic1111Media",
+    "chatterbox": "chatterbox:ChatterboxMedia",
+    "comfyui": "comfyui:ComfyUIMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
+    "whisper": "whisper:WhisperMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 
