@@ -1,10 +1,20 @@
-"""What the report of a run tells beyond passed and failed: the matrix of callers and providers."""
+"""What all tests share: a PostgreSQL, and what the report of a run tells beyond passed and failed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from support.postgres_server import PostgresServer
 from support.sdk_matrix import table
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, started when a test first asks for it."""
+    with PostgresServer() as server:
+        yield server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.content import ContentLog
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
+from polyroute.engine.notifications import Postman, Webhook
 from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
 from polyroute.media import Media, surroundings
-from polyroute.ports import Credential, Headers
+from polyroute.ports import Credential, Headers, Transport
 from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
@@ -38,11 +41,15 @@ from polyroute.routing.decision import Decision
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
+from polyroute.storage.adopted import read_adopted
+from polyroute.storage.budgets import sync_budgets
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
-from polyroute.storage.ledger import JournaledLedger
+from polyroute.storage.leases import LeaseBank
+from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.outbox import DeliveryBox
 from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
 from polyroute.storage.upkeep import Upkeep
@@ -105,12 +112,19 @@ def _name(row: Provider, secret: str, number: int) -> str:
 class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True
+    ) -> None:
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
-        self._ledger = JournaledLedger(self._database, settings.storage.journal)
+        journal = settings.storage.journal
+        self._ledger = JournaledLedger(
+            self._database, journal.folder, writes=writes_ledger,
+            terms=JournalTerms(limit=journal.limit, when_full=journal.when_full),
+        )  # fmt: skip
         self._recorder = HealthRecorder(self._ledger)
+        self._ledger.on_unmetered = self._recorder.note_unmetered
         self._keys: KeyDirectory | None = None
         if settings.auth.mode == "keys":
             self._keys = KeyDirectory(self._database, _pepper(settings, self._database))
@@ -134,18 +148,46 @@ class App:
             ready=self._problems,
             media=self.media.floor(),
         )  # fmt: skip
+        self._budgets = Budgets(
+            LeaseBank(self._database, self._ledger.folder, self._ledger.writer), on_change=self._use_budgets
+        )
+        self.outbox = DeliveryBox(self._database)
+        self._postman = Postman(self.outbox, _webhook_transport, webhooks_of(settings))
         self.gateway.content = content_log(settings)
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
+        self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
 
     def _runtime(self, catalog: Catalog, settings: Settings | None = None) -> Runtime:
-        sync_models(self._database, model_rows(catalog))
+        try:
+            sync_models(self._database, model_rows(catalog))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; a reload must not fail for it
+            log.warning("the labels of the routes could not be written (%s); their first use writes them", error)
+        try:
+            for name in sync_budgets(self._database, catalog.budgets.values(), catalog.currencies):
+                log.warning(
+                    "the budget '%s' was made by command or API and gives way to one of the configuration", name
+                )
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; budgets that are there go on
+            log.warning("the configuration's budgets could not be written (%s); those that are there go on", error)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
 
+    def _use_budgets(self, some: bool) -> None:
+        self.gateway.budgets = self._budgets if some else None
+
+    def _close_for(self, reason: str | None) -> None:
+        """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""
+        self.gateway.closed = reason
+
     def _problems(self) -> list[str]:
-        return [] if self._ledger.available else ["the ledger's database cannot be written; the journal holds on"]
+        return [] if self.gateway.closed is None else [self.gateway.closed]
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the ledger's journals."""
+        return self._ledger.folder
 
     def application(self) -> FastLane:
         """The ASGI application of all HTTP surfaces."""
@@ -162,10 +204,12 @@ class App:
     def _control(self) -> Application:
         from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
         from polyroute.admin.app import build_admin  # noqa: PLC0415
+        from polyroute.admin.budgets import budget_routes  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
         from polyroute.admin.requests import request_routes  # noqa: PLC0415
         from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
         from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
+        from polyroute.storage.budget_desk import Accounts  # noqa: PLC0415
         from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
@@ -176,13 +220,14 @@ class App:
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
-            HealthDesk(self.gateway, self._sharing),
+            HealthDesk(self.gateway, self._sharing, self._ledger.health),
             [
                 analytics_routes(
                     LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
                     self._prices.price,
                 ),
                 request_routes(LedgerRows(self._database)),
+                budget_routes(Accounts(self._database, lambda: self.gateway.runtime.catalog)),
             ],
         )
         return application
@@ -206,6 +251,8 @@ class App:
         self._transport.bind(loop)
         if self._keys is not None:
             self._keys.start()
+        await self._budgets.start()
+        self._postman.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         self.media.start()
         await self._sharing.start()
@@ -218,11 +265,14 @@ class App:
             if task is not None:
                 task.cancel()
         await self._sharing.stop()
+        await self._postman.stop()
+        await self._budgets.stop()
         await asyncio.to_thread(self._upkeep.close)
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
+        await self._budgets.close()
         self._responses.close()
         await self.media.stop()
         self._database.close()
@@ -235,6 +285,8 @@ class App:
         while True:
             self.gateway.runtime.forget_prices()
             await asyncio.sleep(_PRICES_HOLD)
+            with suppress(Exception):  # the database is away: what was adopted before still holds
+                await asyncio.to_thread(self._prices.refresh)
 
     # ---------------------------------------------------------------- reload
 
@@ -261,18 +313,35 @@ class App:
         for section in ("server", "storage", "auth", "artifacts", "fetch"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
+        runtime = self._runtime(make_catalog(settings, self._sandbox_url), settings)
+        self._postman.webhooks = webhooks_of(settings)
         self.gateway.content = content_log(settings)
-        return self._runtime(make_catalog(settings, self._sandbox_url), settings)
+        return runtime
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None) -> App:
-    """A gateway that is ready to start. Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url)
+def build_app(settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True) -> App:
+    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`.
+    Raises ConfigurationError, StorageError."""
+    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger)
+
+
+def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
+    """Who is told of notifications."""
+    return tuple(
+        Webhook(hook.url, None if hook.secret is None else hook.secret.get_secret_value(), tuple(hook.events))
+        for hook in settings.notifications.webhooks
+    )
+
+
+def _webhook_transport() -> Transport:
+    from polyroute.transport.client import ClientTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
+
+    return ClientTransport()
 
 
 def price_book(database: Database) -> CatalogPrices:
     """The price tables, condensed beside the database. The first use waits until they are read."""
-    return CatalogPrices(_price_snapshot(database))
+    return CatalogPrices(_price_snapshot(database), adopted=partial(read_adopted, database))
 
 
 def _price_snapshot(database: Database) -> Path:

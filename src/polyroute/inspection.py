@@ -9,13 +9,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from polyroute.app import live_providers, state_folder
+from polyroute.app import live_providers, price_book, state_folder
+from polyroute.catalog.charged import charged_targets
 from polyroute.catalog.model import Catalog
 from polyroute.catalog.prices import CatalogPrices
 from polyroute.engine.drills import Drill
 from polyroute.engine.envelope import json_call, read_fields
 from polyroute.engine.planning import Planning
-from polyroute.engine.runtime import Runtime
+from polyroute.engine.runtime import Runtime, SnapshotPrices
 from polyroute.engine.sharing import put_drill, remove_drills
 from polyroute.providers.live_check import LiveCheck, check_live
 from polyroute.routing.breakers import Breakers
@@ -150,7 +151,7 @@ def doctor(settings: Settings, catalog: Catalog) -> list[str]:
     problems += [*settings.warnings, *catalog.warnings]
     if not any(row.enabled for row in catalog.providers.values()):
         problems.append("no provider is on: set a credential, or try `polyroute serve --sandbox`")
-    for warning in _unpriced(catalog):
+    for warning in _price_warnings(settings, catalog):
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
     for problem in problems:
         console.print(f"[red]problem:[/red] {problem}", highlight=False)
@@ -222,13 +223,18 @@ def _check_database(settings: Settings, problems: list[str]) -> str:
     return f"{display_url(url)} is at the newest schema"
 
 
-def _unpriced(catalog: Catalog) -> list[str]:
-    prices = CatalogPrices()
-    missing = [
-        f"{row.name}/{model}"
+def _price_warnings(settings: Settings, catalog: Catalog) -> list[str]:
+    """Targets that no table, adopted list or configuration has a price for, and mark-ups of an unknown day."""
+    try:
+        tables = price_book(open_database(settings.storage.database))
+        tables.load()
+    except Exception:  # noqa: BLE001 - what is wrong with the database is told beside
+        tables = CatalogPrices()
+    prices = SnapshotPrices(catalog, tables)
+    missing = [f"{name}/{model}" for name, model in charged_targets(catalog) if prices.price(name, model) is None]
+    warnings = [f"no price is known for {', '.join(missing)}: cost will be NULL, not 0"] if missing else []
+    return warnings + [
+        f"providers.{row.name}.mark_up has no date: add mark_up_date, so that the ledger can name it"
         for row in catalog.providers.values()
-        if row.enabled and row.kind != "local"
-        for operation, model in row.default_models.items()
-        if operation in row.serves and prices.price(row.name, model) is None
+        if row.mark_up != 1 and row.mark_up_date is None
     ]
-    return [f"no price is known for {', '.join(missing)}: cost will be NULL, not 0"] if missing else []

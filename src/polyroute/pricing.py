@@ -16,32 +16,61 @@ COST_SCALE = 10
 
 _QUANTUM = Decimal(1).scaleb(-COST_SCALE)
 _MILLION = Decimal(1_000_000)
+_ONE = Decimal(1)
 
 
 def cost_of(usage: Usage, price: Price | None) -> Cost | None:
-    """What one request cost, None when that is unknown. Rounded half to even at COST_SCALE places."""
+    """What one request cost, None when that is unknown: as reported, else by the rate card. Rounded half to even at
+    COST_SCALE places."""
     if usage.reported_cost_usd is not None:
         return Cost(_rounded(usage.reported_cost_usd), "reported")
+    if usage.reported_credits is not None and price is not None and price.credit is not None:
+        return Cost(_rounded(usage.reported_credits * price.credit), "reported", price.version)
+    return priced_cost(usage, price)
+
+
+def priced_cost(usage: Usage, price: Price | None) -> Cost | None:
+    """What one request cost by the rate card alone, whatever was reported; None when that is unknown."""
     if price is None:
         return None
     exact = exact_cost(usage, price)
     if exact is None:
         return None
-    return Cost(_rounded(exact), "estimated" if usage.estimated else "priced", price.version)
+    version = (
+        price.version if usage.tier is None else f"{price.version}, {usage.tier} x {_factor_of(usage.tier, price)}"
+    )
+    return Cost(_rounded(exact), "estimated" if usage.estimated else "priced", version)
 
 
 def exact_cost(usage: Usage, price: Price) -> Decimal | None:
     """The cost before rounding, by the rate card alone; None when a bucket that was used has no rate, or nothing is known.
 
-    A model is charged by tokens or by units (images, seconds, characters). Where tokens are known and have rates, units
-    are a measurement that costs nothing more; else the units that have a rate are charged.
+    A model is charged by tokens or by units (images, megapixels, seconds, characters, compute time). Where tokens are known
+    and have rates, units are a measurement that costs nothing more; else the units that have a rate are charged. A service
+    tier without a factor is unknown too.
     """
+    factor = _factor_of(usage.tier, price)
+    if factor is None:
+        return None
     price = tier_of(price, usage.input_total)
     buckets = _token_buckets(usage, price)
     charged_by_tokens = any(rate is not None for _, rate in buckets) and any(count is not None for count, _ in buckets)
     by_tokens = charged_by_tokens and not _mixes_images(usage, price)
     variable = _token_cost(buckets) if by_tokens else _unit_cost(usage, price)
-    return None if variable is None else variable + (price.request or Decimal(0))
+    if price.request is not None:
+        # A flat charge for each run is the whole price of some media models.
+        only = variable is None and not by_tokens and not price.measures
+        fee = price.request * (1 if usage.requests is None else usage.requests)
+        variable = fee if only else None if variable is None else variable + fee
+    if usage.web_searches and variable is not None:
+        variable = None if price.web_search is None else variable + usage.web_searches * price.web_search
+    return None if variable is None else variable * factor
+
+
+def _factor_of(tier: str | None, price: Price) -> Decimal | None:
+    if tier is None:
+        return _ONE
+    return next((factor for name, factor in price.factors if name == tier), None)
 
 
 def tier_of(price: Price, input_tokens: int | None) -> Price:
@@ -54,6 +83,8 @@ def tier_of(price: Price, input_tokens: int | None) -> Price:
 
 
 def _token_buckets(usage: Usage, price: Price) -> tuple[tuple[int | None, Decimal | None], ...]:
+    if usage.charged_input is not None or usage.charged_output is not None:
+        return ((usage.charged_input, price.input), (usage.charged_output, price.output))
     return (
         (usage.input, price.input),
         (usage.cache_read, price.cache_read),
@@ -88,15 +119,28 @@ def _token_cost(buckets: Sequence[tuple[int | None, Decimal | None]]) -> Decimal
 
 
 def _unit_cost(usage: Usage, price: Price) -> Decimal | None:
+    """What was made is charged; the time that it took only where what was made has no price."""
     parts = [part for part in _unit_parts(usage, price) if part is not None]
-    return sum(parts, Decimal(0)) if parts else None
+    if parts:
+        return sum(parts, Decimal(0))
+    if usage.compute_seconds is None:
+        return None
+    rate = next((rate for hardware, rate in price.compute if hardware in (None, usage.hardware)), None)
+    return None if rate is None else Decimal(str(usage.compute_seconds)) * rate
 
 
 def _unit_parts(usage: Usage, price: Price) -> Iterator[Decimal | None]:
+    by_size = None
     if usage.images is not None:
         rate = image_rate(price, usage.image_size, usage.image_quality)
-        yield None if rate is None else usage.images * rate
-    if usage.seconds is not None and price.second is not None:
+        by_size = None if rate is None else usage.images * rate
+        yield by_size
+    if usage.megapixels is not None and price.megapixel is not None and by_size is None:
+        yield Decimal(str(usage.megapixels)) * price.megapixel
+    if usage.video_seconds is not None:
+        rate = _matching(price.videos, usage.video_size, usage.image_quality, price.video_second)
+        yield None if rate is None else Decimal(str(usage.video_seconds)) * rate
+    elif usage.seconds is not None and price.second is not None:
         yield Decimal(str(usage.seconds)) * price.second
     if usage.characters is not None and price.character is not None:
         yield usage.characters * price.character
@@ -104,10 +148,16 @@ def _unit_parts(usage: Usage, price: Price) -> Iterator[Decimal | None]:
 
 def image_rate(price: Price, size: str | None, quality: str | None) -> Decimal | None:
     """The price of one image: the first row that fits its size and quality, else the flat one."""
-    for row_size, row_quality, rate in price.images:
+    return _matching(price.images, size, quality, price.image)
+
+
+def _matching(
+    rows: Sequence[tuple[str | None, str | None, Decimal]], size: str | None, quality: str | None, flat: Decimal | None
+) -> Decimal | None:
+    for row_size, row_quality, rate in rows:
         if row_size in (None, size) and row_quality in (None, quality):
             return rate
-    return price.image
+    return flat
 
 
 def _rounded(amount: Decimal) -> Decimal:

@@ -17,6 +17,7 @@ from polyroute.api.workers import Workers
 from polyroute.app import App, build_app, make_catalog
 from polyroute.catalog.model import Catalog
 from polyroute.settings import Settings
+from polyroute.storage.writer_keeper import WriterProcess
 from polyroute.telemetry import configure_logging
 from polyroute.types.operations import Operation
 
@@ -58,14 +59,15 @@ def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int
 
 
 def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | None, *, announce: bool) -> int:
-    """Serve from this process."""
+    """Serve from this process; the worker that announces also keeps the ledger's writer running."""
     found = settings.server.model_copy(update={"port": listener.getsockname()[1]})  # links to results name it
     settings = settings.model_copy(update={"server": found})
-    app = build_app(settings, sandbox_url=sandbox_url)
-    return uvloop.run(_serve(app, listener, announce=announce))
+    app = build_app(settings, sandbox_url=sandbox_url, writes_ledger=False)
+    writer = WriterProcess(settings.storage.database, app.journal) if announce else None
+    return uvloop.run(_serve(app, listener, writer, announce=announce))
 
 
-async def _serve(app: App, listener: socket.socket, *, announce: bool) -> int:
+async def _serve(app: App, listener: socket.socket, writer: WriterProcess | None, *, announce: bool) -> int:
     lane = app.application()
     server = make_server(lane, lane=lane)
     loop = asyncio.get_running_loop()
@@ -83,6 +85,8 @@ async def _serve(app: App, listener: socket.socket, *, announce: bool) -> int:
     # What was loaded stays, so collections need not look at it again; requests leave hardly any cycles behind.
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+    if writer is not None:
+        writer.start()
     if announce:
         address = listener.getsockname()
         _announce(app.gateway.runtime.catalog, f"http://{_host(address[0])}:{address[1]}")
@@ -90,6 +94,8 @@ async def _serve(app: App, listener: socket.socket, *, announce: bool) -> int:
         await server.serve(sockets=[listener])
     finally:
         await app.stop()
+        if writer is not None:
+            await writer.stop()
     return 0
 
 

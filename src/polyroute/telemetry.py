@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from polyroute.types.health import HealthReport, Measured, Series
+from polyroute.types.health import HealthReport, LedgerHealth, Measured, Series
 from polyroute.types.version import __version__
 
 if TYPE_CHECKING:
@@ -85,7 +85,13 @@ class _Scrape:
         for key, count in sorted(self._measured.refusals.items()):
             refusals.add_metric([key], count)
         yield refusals
+        yield CounterMetricFamily(
+            "polyroute_unmetered_requests", "Requests without a record, because the journal was full.",
+            value=totals.unmetered,
+        )  # fmt: skip
         yield from _states(report)
+        if report.ledger is not None:
+            yield from _ledger(report.ledger)
 
 
 def _states(report: HealthReport) -> Iterator[Metric]:
@@ -115,6 +121,24 @@ def _states(report: HealthReport) -> Iterator[Metric]:
         if one.drill is not None:
             drill.add_metric([one.provider, one.drill.fault], 1)
     yield from (health, active, queued, breaker, benched, drill)
+
+
+def _ledger(ledger: LedgerHealth) -> Iterator[Metric]:
+    """How the ledger stands; what its writer has not said is left out."""
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see render_metrics
+
+    for name, text, value in (
+        ("polyroute_ledger_writer_up", "1 while the ledger's writer is there.", ledger.writer),
+        ("polyroute_ledger_database_up", "1 while the database takes requests.", ledger.database),
+        ("polyroute_ledger_backlog_rows", "Requests that the database does not have yet.", ledger.rows),
+        ("polyroute_ledger_backlog_bytes", "Their size in the journal.", ledger.bytes),
+        ("polyroute_ledger_backlog_oldest_seconds", "Age of the oldest of them.", ledger.oldest_seconds or 0.0),
+        ("polyroute_journal_bytes", "Room that the journal takes on the disk.", ledger.journal_bytes),
+        ("polyroute_journal_limit_bytes", "How large it may grow.", ledger.limit_bytes),
+        ("polyroute_journal_full", "1 while it is at its limit.", ledger.full),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(name, text, value=float(value))
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Series]) -> Metric:

@@ -31,12 +31,15 @@ CONFIG: dict[str, Any] = {
 }
 FACTS = {
     "openai": {
-        "dear": {"price": {"input": 10, "output": 30}, "context": 8000},
+        "dear": {"price": {"date": "2026-11-20", "input": 10, "output": 30}, "context": 8000},
         "small": {"context": 4000},
-        "same": {"price": {"input": 2, "output": 8}},
+        "same": {"price": {"date": "2026-11-20", "input": 2, "output": 8}},
     },
-    "together": {"cheap": {"price": {"input": 0.1, "output": 0.3}, "tags": ["eu"]}, "long": {"context": 100_000}},
-    "openrouter": {"openai/same": {"price": {"input": 1.9, "output": 7.6}}},
+    "together": {
+        "cheap": {"price": {"date": "2026-11-20", "input": 0.1, "output": 0.3}, "tags": ["eu"]},
+        "long": {"context": 100_000},
+    },
+    "openrouter": {"openai/same": {"price": {"date": "2026-11-20", "input": 1.9, "output": 7.6}}},
 }
 
 
@@ -97,7 +100,7 @@ def test_the_cheapest_goes_first_at_configured_prices_which_the_ledger_uses_too(
     answer = ask(choosing, "thrifty")
     assert served(answer) == "together/cheap"
     entry = choosing.entry(answer.headers["x-polyroute-request-id"])
-    assert entry["price_version"] == "configuration"
+    assert entry["price_version"] == "configuration 2026-11-20"
     due = entry["input_tokens"] * 0.1e-6 + entry["output_tokens"] * 0.3e-6
     assert entry["cost_usd"] == pytest.approx(due, abs=1e-10)
     found = explained(choosing, answer)

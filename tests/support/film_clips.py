@@ -30,7 +30,9 @@ def clip(
     arguments = ["-f", "lavfi", "-i", picture]
     if tone is not None:
         arguments += ["-f", "lavfi", "-i", f"sine=frequency={tone}:sample_rate={sample_rate}"]
-    coder = ["-c:v", "libvpx", "-b:v", "400k"] if target.suffix == ".webm" else ["-c:v", "libx264", "-preset", "ultrafast"]
+    coder = (
+        ["-c:v", "libvpx", "-b:v", "400k"] if target.suffix == ".webm" else ["-c:v", "libx264", "-preset", "ultrafast"]
+    )
     return make(target, *arguments, "-t", str(seconds), *coder, "-pix_fmt", "yuv420p")
 
 

@@ -93,6 +93,11 @@ class GatewayProcess:
         return host, int(port)
 
     @property
+    def process_id(self) -> int:
+        """Of the process that was started; with several workers, their parent."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process is still there."""
         return self._process.poll() is None

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def test_help_names_every_command_and_what_it_is_for(tmp_path: Path) -> None:
     done = run_here("--help", folder=tmp_path)
     assert done.returncode == 0
-    for command in ("serve", "sandbox", "models", "explain", "doctor", "keys", "db"):
+    for command in ("serve", "sandbox", "models", "explain", "doctor", "keys", "db", "prices", "reconcile", "backtest"):
         assert re.search(rf"\b{command}\b", done.stdout)
     assert list(tmp_path.iterdir()) == []
     for command, words in {
@@ -44,6 +44,10 @@ def test_help_names_every_command_and_what_it_is_for(tmp_path: Path) -> None:
         "keys create": ["--name", "--routes", "--user", "--operator"],
         "keys revoke": ["id", "name"],
         "db upgrade": ["--config"],
+        "prices diff": ["--provider", "--model", "--all", "--offline", "--sandbox"],
+        "prices adopt": ["--provider", "--model", "--yes"],
+        "reconcile": ["--provider", "--since", "--csv", "--column", "--by-id", "--tolerance", "--sandbox"],
+        "backtest": ["--policy", "--since", "--config", "--ledger", "--route", "--as-route", "--json"],
     }.items():
         told = run_here(*command.split(), "--help", folder=tmp_path)
         assert told.returncode == 0
@@ -168,3 +172,16 @@ def test_a_port_that_is_taken_is_named(folder: Path) -> None:
         assert f"127.0.0.1:{port}" in done.stderr
         assert "sandbox: {port: 0}" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_doctor_names_unpriced_targets_of_routes_and_undated_mark_ups(tmp_path: Path) -> None:
+    (tmp_path / "polyroute.yaml").write_text(
+        "providers:\n  openai:\n    api_key: sk-never-show\n    mark_up: 1.1\n"
+        "    model_facts: {mine: {price: {date: 2026-11-20, input: 1, output: 2}}}\n"
+        "routes:\n  r: {targets: [openai/mine, openai/nobody-knows]}\n"
+    )
+    done = run_here("doctor", folder=tmp_path)
+    [warning] = [line for line in done.stdout.splitlines() if "no price is known" in line]
+    assert "openai/nobody-knows" in done.stdout
+    assert "openai/mine" not in warning
+    assert "mark_up_date" in done.stdout

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyroute.pricing import COST_SCALE, cost_of, exact_cost
-from polyroute.types.usage import Price, Usage
+from polyroute.pricing import COST_SCALE, cost_of, exact_cost, priced_cost
+from polyroute.types.usage import Cost, Price, Usage, scaled
 
 BUCKETS = (
     "input",
@@ -170,3 +170,93 @@ def test_image_tokens_that_were_not_told_apart_are_not_charged_as_text() -> None
     mixed = Usage(images=1, input=10, output=1_000_000, image_size="1024x1024", image_quality="high")
     assert exact_cost(mixed, price) == Decimal("0.2")
     assert exact_cost(mixed, FULL) is None
+
+
+# ---------------------------------------------------------------- what is charged beside tokens
+
+
+def test_megapixels_are_charged_where_images_have_no_price_of_their_own() -> None:
+    price = Price(version="v", megapixel=Decimal("0.025"))
+    assert exact_cost(Usage(images=2, megapixels=2.0), price) == Decimal("0.05")
+    both = msgspec.structs.replace(price, image=Decimal("0.1"))
+    assert exact_cost(Usage(images=2, megapixels=2.0), both) == Decimal("0.2")
+
+
+@pytest.mark.parametrize(("size", "expected"), [("720p", "0.70"), ("1080p", "1.40"), ("4k", "0.50"), (None, "0.50")])
+def test_seconds_of_video_are_charged_by_their_size(size: str | None, expected: str) -> None:
+    videos = (("720p", None, Decimal("0.07")), ("1080p", None, Decimal("0.14")))
+    price = Price(version="v", videos=videos, video_second=Decimal("0.05"))
+    assert exact_cost(Usage(video_seconds=10.0, video_size=size), price) == Decimal(expected)
+
+
+def test_video_without_a_price_for_its_size_is_unknown() -> None:
+    price = Price(version="v", videos=(("720p", None, Decimal("0.07")),))
+    assert exact_cost(Usage(video_seconds=10.0, video_size="8k"), price) is None
+
+
+def test_compute_time_is_charged_by_hardware() -> None:
+    price = Price(version="v", compute=(("gpu-t4", Decimal("0.000225")), ("gpu-h100", Decimal("0.001525"))))
+    assert exact_cost(Usage(compute_seconds=4.0, hardware="gpu-h100"), price) == Decimal("0.0061")
+    assert exact_cost(Usage(compute_seconds=4.0, hardware="tpu"), price) is None
+
+
+def test_a_price_for_each_run_is_all_that_some_models_have() -> None:
+    price = Price(version="v", request=Decimal("0.08"))
+    assert exact_cost(Usage(seconds=30.0), price) == Decimal("0.08")
+    assert exact_cost(Usage(requests=3), price) == Decimal("0.24")
+    with_tokens = Price(version="v", request=Decimal("0.005"), input=Decimal(1), output=Decimal(1))
+    assert exact_cost(Usage(), with_tokens) is None
+
+
+def test_credits_are_reported_cost_at_a_dated_rate() -> None:
+    cost = cost_of(Usage(video_seconds=5.0, reported_credits=Decimal(60)), Price(version="v 1", credit=Decimal("0.01")))
+    assert cost is not None
+    assert (cost.usd, cost.origin, cost.price_version) == (Decimal("0.6"), "reported", "v 1")
+    assert cost_of(Usage(reported_credits=Decimal(60)), Price(version="v")) is None
+
+
+def test_a_service_tier_multiplies_and_an_unknown_one_is_unknown() -> None:
+    price = Price(version="v", input=Decimal(2), output=Decimal(8), factors=(("batch", Decimal("0.5")),))
+    usage = Usage(input=1_000_000, output=1_000_000)
+    assert exact_cost(usage, price) == 10
+    assert exact_cost(msgspec.structs.replace(usage, tier="batch"), price) == 5
+    assert exact_cost(msgspec.structs.replace(usage, tier="priority"), price) is None
+
+
+def test_reported_money_does_not_hide_what_the_table_says() -> None:
+    usage = Usage(input=1_000_000, output=0, reported_cost_usd=Decimal("2.2"))
+    assert cost_of(usage, FULL) == Cost(Decimal("2.2"), "reported")
+    assert priced_cost(usage, FULL) == Cost(Decimal(2), "priced", "v 1")
+
+
+def test_a_scaled_rate_card_scales_everything() -> None:
+    price = Price(
+        version="v", input=Decimal(1), output=Decimal(2), images=((None, "low", Decimal("0.01")),),
+        tiers=((200_001, Price(version="v", input=Decimal(2), output=Decimal(4))),),
+    )  # fmt: skip
+    dear = scaled(price, Decimal("1.05"), "v, x 1.05")
+    for usage in (Usage(input=100, output=10), Usage(input=300_000, output=10)):
+        before, after = exact_cost(usage, price), exact_cost(usage, dear)
+        assert before is not None
+        assert after == before * Decimal("1.05")
+    assert dear.images[0][2] == Decimal("0.0105")
+    assert dear.version == "v, x 1.05"
+
+
+def test_searches_of_the_web_come_on_top_and_without_a_rate_make_the_cost_unknown() -> None:
+    price = Price(version="v", input=Decimal(3), output=Decimal(15), web_search=Decimal("0.01"))
+    usage = Usage(input=1_000_000, output=0, web_searches=2)
+    assert exact_cost(usage, price) == Decimal("3.02")
+    assert exact_cost(usage, msgspec.structs.replace(price, web_search=None)) is None
+
+
+def test_tokens_that_are_billed_are_charged_where_others_were_counted() -> None:
+    price = Price(version="v", input=Decimal(1), output=Decimal(2), cache_read=Decimal("0.1"))
+    usage = Usage(input=134, cache_read=480, output=13, charged_input=12, charged_output=10)
+    assert exact_cost(usage, price) == Decimal("0.000032")
+
+
+def test_the_tier_is_named_with_the_price() -> None:
+    price = Price(version="v", input=Decimal(2), output=Decimal(8), factors=(("flex", Decimal("0.5")),))
+    cost = cost_of(Usage(input=1_000_000, output=0, tier="flex"), price)
+    assert cost == Cost(Decimal(1), "priced", "v, flex x 0.5")

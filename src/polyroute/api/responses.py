@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from polyroute.engine.envelope import invalid
 from polyroute.ports import Call, KeptResponse, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.records import KeyRecord
+
+log = logging.getLogger("polyroute.responses")
 
 _TERMINAL = frozenset({"response.completed", "response.incomplete"})
 
@@ -75,7 +78,10 @@ class Continuation:
             return
         items = [*self._input(), *msgspec.json.decode(response["output"], type=list[msgspec.Raw])]
         kept = KeptResponse(msgspec.json.decode(response["id"], type=str), self._response, msgspec.json.encode(items))
-        await asyncio.to_thread(self._store.keep, kept, _key_id(self._call.key))
+        try:
+            await asyncio.to_thread(self._store.keep, kept, _key_id(self._call.key))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the caller has paid for this answer
+            log.warning("the answer %s could not be kept, so nobody can go on from it: %s", kept.id, error)
 
 
 async def retrieve(store: ResponseStore, identifier: str, key: KeyRecord | None) -> bytes:

@@ -15,6 +15,7 @@ log = logging.getLogger("polyroute.workers")
 _FAST_DEATH = 1.0
 """A worker that lived for less than this many seconds died of its start, and is not simply started again."""
 _MOST_FAST_DEATHS = 5
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Workers:
@@ -47,7 +48,9 @@ class Workers:
             if number < 0 or self._stopping:
                 continue
             code = os.waitstatus_to_exitcode(raw)
-            self._fast_deaths = self._fast_deaths + 1 if time.monotonic() - started < _FAST_DEATH else 0
+            # A worker that somebody killed did not die of its start.
+            died_young = time.monotonic() - started < _FAST_DEATH and code != -signal.SIGKILL
+            self._fast_deaths = self._fast_deaths + 1 if died_young else 0
             if self._fast_deaths >= _MOST_FAST_DEATHS:
                 log.error("workers die as soon as they start; giving up")
                 status = 1
@@ -58,14 +61,18 @@ class Workers:
         return status
 
     def _start(self, number: int) -> None:
+        # A signal waits until the parent knows the child, and until the child has handlers of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
         pid = os.fork()
         if pid:
             self._running[pid] = (number, time.monotonic())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
             return
         code = 1
         try:
-            for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for name in _PASSED_ON:
                 signal.signal(name, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
             code = self._work(number)
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1

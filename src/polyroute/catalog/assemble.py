@@ -12,7 +12,7 @@ from polyroute.catalog import addresses
 from polyroute.catalog.entries import PRESUMED, EntryReader, shape_of
 from polyroute.catalog.facts import read_model_facts
 from polyroute.catalog.inputs import ProviderEntry
-from polyroute.catalog.model import Provider, SkippedProvider
+from polyroute.catalog.model import Currency, Provider, SkippedProvider
 from polyroute.catalog.problems import Problems
 from polyroute.catalog.rows import Row
 from polyroute.ports import Endpoint, Timeouts
@@ -30,6 +30,7 @@ def assemble_provider(
     timeouts: Timeouts,
     sandbox_url: str | None,
     built_in: Mapping[str, Row],
+    currencies: Mapping[str, Currency],
     problems: Problems,
 ) -> Provider | SkippedProvider:
     """One provider, with every mistake in its entry noted in `problems`. `timeouts` are the defaults,
@@ -62,7 +63,8 @@ def assemble_provider(
         "terms": MappingProxyType(dict(entry.terms)),
         "tags": frozenset(entry.tags),
         "mark_up": entry.mark_up,
-        "model_facts": MappingProxyType(read_model_facts(name, entry, problems)),
+        "mark_up_date": entry.mark_up_date,
+        "model_facts": MappingProxyType(read_model_facts(name, entry, currencies, problems)),
     }
     if not entry.enabled:
         return SkippedProvider(name, f"switched off in the configuration (providers.{name}.enabled)")

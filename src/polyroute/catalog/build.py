@@ -12,6 +12,7 @@ from types import MappingProxyType
 import msgspec
 
 from polyroute.catalog.assemble import assemble_provider
+from polyroute.catalog.budgets import Surroundings, read_budgets, read_credits
 from polyroute.catalog.inputs import CatalogInput, CatalogProblem, DefaultsEntry
 from polyroute.catalog.model import Catalog, Defaults, Provider, SkippedProvider
 from polyroute.catalog.money import read_currencies
@@ -54,6 +55,7 @@ def _build(
     providers: dict[str, Provider] = {}
     skipped: dict[str, SkippedProvider] = {}
     serves = {name: row.serves for name, row in rows.items()}
+    currencies = read_currencies(given.currencies, problems)
     for name in dict.fromkeys((*rows, *given.providers)):
         row, entry = rows.get(name), given.providers.get(name)
         if row is None and "/" in name:
@@ -66,6 +68,7 @@ def _build(
             timeouts=defaults.timeouts,
             sandbox_url=sandbox_url,
             built_in=rows,
+            currencies=currencies,
             problems=problems,
         )
         if isinstance(found, Provider):
@@ -73,11 +76,12 @@ def _build(
             serves[name] = found.serves
         else:
             skipped[name] = found
-    currencies = read_currencies(given.currencies, problems)
     reader = RouteReader(
         given, providers, skipped, serves=serves, defaults=defaults, currencies=currencies, problems=problems
     )
     routes = built_in_routes(providers, defaults) | reader.read_all()
+    budgets = read_budgets(given.budgets, Surroundings(currencies, routes.keys()), problems)
+    prices = read_credits(given.credits, problems)
     warnings = [
         f"provider {name} has no default model, so no built-in route uses it: set providers.{name}.default_models"
         for name in given.providers
@@ -95,6 +99,8 @@ def _build(
         defaults=defaults,
         warnings=tuple(warnings),
         currencies=MappingProxyType(currencies),
+        budgets=MappingProxyType(budgets),
+        credits=MappingProxyType(prices),
     )
     return catalog, problems.found
 
@@ -102,4 +108,4 @@ def _build(
 def _defaults(entry: DefaultsEntry, problems: Problems) -> Defaults:
     policy = read_policy(entry.policy, ("defaults", "policy"), problems)
     timeouts = msgspec.structs.replace(Timeouts(), **entry.timeouts)
-    return Defaults(policy=policy, retries=entry.retries, timeouts=timeouts)
+    return Defaults(policy=policy, retries=entry.retries, timeouts=timeouts, output_tokens=entry.output_tokens)

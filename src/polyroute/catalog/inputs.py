@@ -27,8 +27,10 @@ class QuirksEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A rate card of the configuration: USD for a million tokens, or for one of everything else."""
+    """A rate card of the configuration, as of a day: money for a million tokens, or for one of everything else."""
 
+    date: date | None = None
+    currency: str = "USD"
     input: Decimal | None = None
     output: Decimal | None = None
     cache_read: Decimal | None = None
@@ -37,6 +39,13 @@ class PriceEntry(msgspec.Struct, frozen=True, kw_only=True):
     image: Decimal | None = None
     second: Decimal | None = None
     character: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
+    image_input: Decimal | None = None
+    image_output: Decimal | None = None
+    megapixel: Decimal | None = None
+    video_second: Decimal | None = None
+    credit: Decimal | None = None
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +85,7 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     limits: ProviderLimits | None = None
     tags: tuple[str, ...] = ()
     mark_up: float = 1.0
+    mark_up_date: date | None = None
     model_facts: dict[str, ModelEntry] = {}
 
     def __repr__(self) -> str:
@@ -143,6 +153,23 @@ class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = "priority"
     retries: int = 1
     timeouts: dict[str, float] = {}
+    output_tokens: int = 16_384
+
+
+class BudgetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A budget as it is written, in the configuration or over the API; see `types.budgets.Budget`."""
+
+    amount: str
+    scope: str = "installation"
+    subject: str | None = None
+    window: str = "month"
+    time_zone: str = "UTC"
+    soft_limit: float | None = None
+    soft_action: str = "warn"
+    downgrade_to: str | None = None
+    hard: bool = True
+    unpriced: str = "refuse"
+    alerts: tuple[float, ...] = (0.8, 1.0)
 
 
 class CatalogInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +183,8 @@ class CatalogInput(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, RouteEntry] = {}
     defaults: DefaultsEntry = DefaultsEntry()
     currencies: dict[str, CurrencyEntry] = {}
+    budgets: dict[str, BudgetEntry] = {}
+    credits: dict[str, Decimal] = {}
     invalid: frozenset[str] = frozenset()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
+from polyroute.types.budgets import Budget
 from polyroute.types.limits import Limits, ProviderLimits
 from polyroute.types.media import Task
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
@@ -104,7 +106,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `priority` is by operation; lower is tried first; an operation without a number comes after those with one.
     `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
     answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL. `mark_up` is
-    the factor on the price book's prices when prices are compared; `model_facts` are by model id, `tags` hold for all.
+    the factor on the price book's prices, as of `mark_up_date`; `model_facts` are by model id, `tags` hold for all.
     `media_adapter` names who makes what `media` lists: by task, the models that are known for it, the default first.
     """
 
@@ -135,6 +137,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     limits: ProviderLimits | None = None
     tags: frozenset[str] = frozenset()
     mark_up: float = 1.0
+    mark_up_date: date | None = None
     model_facts: Mapping[str, ModelFacts] = MappingProxyType({})
     media_adapter: str | None = None
     media: Mapping[Task, tuple[str, ...]] = MappingProxyType({})
@@ -216,11 +219,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds where a route or provider says nothing. `retries` counts further tries of the same target."""
+    """What holds where a route or provider says nothing. `retries` counts further tries of the same target;
+    `output_tokens` are what a budget sets aside for an answer without a limit."""
 
     policy: Policy = "priority"
     retries: int = 1
     timeouts: Timeouts = Timeouts()
+    output_tokens: int = 16_384
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,3 +237,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Defaults
     warnings: tuple[str, ...] = ()
     currencies: Mapping[str, Currency] = MappingProxyType({})
+    budgets: Mapping[str, Budget] = MappingProxyType({})
+    """Those of the configuration, by name."""
+    credits: Mapping[str, Decimal] = MappingProxyType({})
+    """What labels cost in credits, each request."""

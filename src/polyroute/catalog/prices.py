@@ -1,4 +1,5 @@
-"""The price book: the rate card of a target, from genai-prices for tokens and from our own dated table for units.
+"""The price book: the rate card of a target, from published prices that were adopted, else from genai-prices for tokens,
+and from our own dated table for units.
 
 The token prices are loaded on first use; `warm` does it beforehand in the background.
 """
@@ -12,17 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-import msgspec
-
-from polyroute.catalog.token_prices import Row, TokenPrices, extract, price_at, read_snapshot, write_snapshot
+from polyroute.catalog.token_prices import TokenPrices, extract, price_at, read_snapshot, write_snapshot
+from polyroute.catalog.unit_prices import UnitPrices, complete, read_unit_prices
 from polyroute.types.usage import Price
 
 logger = logging.getLogger(__name__)
@@ -34,36 +31,27 @@ sys.path[:] = json.loads(sys.argv.pop(1))
 runpy.run_module("polyroute.catalog.token_prices", run_name="__main__")
 """
 _PATIENCE = 60.0
-_UNIT_FIELDS = ("second", "character", "request", "image", "images")
 
-
-class UnitPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A row of prices.toml: what these models of a provider cost by unit, in USD, read on `checked` at `source`.
-
-    `images` rows are {size, quality, usd}; a size or quality left out stands for any. `per` says to how many units `usd`
-    belongs: 1 for an image or a request, 3600 for an hour told in seconds, 1000000 for a million characters.
-    """
-
-    provider: str
-    models: tuple[str, ...]
-    unit: Literal["second", "character", "request", "image"]
-    checked: date
-    source: str
-    usd: Decimal | None = None
-    per: int = 1
-    images: tuple[dict[str, Any], ...] = ()
+AdoptedPrices = Mapping[tuple[str, str], Price]
+"""Published prices that an operator took over, by (provider, model)."""
 
 
 class CatalogPrices:
     """Implements `ports.PriceBook`. `snapshot` is the file in which condensed token prices outlive the process; without it
     every process condenses them anew."""
 
-    def __init__(self, snapshot: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        snapshot: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        adopted: Callable[[], AdoptedPrices] | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._clock = clock
+        self._read_adopted = adopted
+        self._adopted: AdoptedPrices = {}
         self._tokens: TokenPrices | None = None
-        self._units: Mapping[tuple[str, str], Price] | None = None
-        self._rows: dict[tuple[str, str], Row | None] = {}
+        self._units: UnitPrices | None = None
         self._cache: dict[tuple[str, str], tuple[float, Price | None]] = {}
         self._loading = threading.Lock()
 
@@ -90,7 +78,27 @@ class CatalogPrices:
         with self._loading:
             if self._tokens is None:
                 self._units = self._units or read_unit_prices(_TABLE)
+                self._adopted = self._adopted_or_none()
                 self._tokens = _load_tokens(self._snapshot)
+
+    def _adopted_or_none(self) -> AdoptedPrices:
+        """Without the database there are prices all the same; `refresh` makes up for it."""
+        if self._read_adopted is None:
+            return {}
+        try:
+            return self._read_adopted()
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises
+            logger.warning("adopted prices cannot be read (%s): those of the tables hold until they can", error)
+            return {}
+
+    def refresh(self) -> bool:
+        """Look again which published prices were adopted; whether that changed anything. Raises what the database does."""
+        adopted = {} if self._read_adopted is None else self._read_adopted()
+        if adopted == self._adopted:
+            return False
+        self._adopted = adopted
+        self._cache = {}
+        return True
 
     def price(self, provider: str, model: str) -> Price | None:
         """The rate card that holds now; None when unknown. Another provider's price is never taken for it."""
@@ -104,59 +112,32 @@ class CatalogPrices:
         self._cache[provider, model] = (until, price)
         return price
 
+    def price_then(self, provider: str, model: str, moment: float) -> Price | None:
+        """The rate card that these tables have for a moment in the past; what was adopted since counts for all times."""
+        if self._tokens is None:
+            self.load()
+        return self._look_up(provider, model, moment)[1]
+
     def _look_up(self, provider: str, model: str, now: float) -> tuple[float, Price | None]:
         assert self._tokens is not None
         assert self._units is not None
-        row = self._tokens.find(provider, model)
-        tokens = None if row is None else price_at(row, datetime.fromtimestamp(now, UTC))
-        changes = row is not None and len(row.periods) > 1
+        moment = datetime.fromtimestamp(now, UTC)
+        changes = False
+        tokens = self._adopted.get((provider, model))
+        if tokens is None and (row := self._tokens.find(provider, model)) is not None:
+            changes = len(row.periods) > 1
+            tokens = price_at(row, moment)
+        units = None
+        if (unit_row := self._units.find(provider, model)) is not None:
+            changes = changes or unit_row.changes
+            units = unit_row.price_at(moment)
         # Rate cards change on the minute; one that never does is kept for good.
         until = (now // 60 + 1) * 60 if changes else float("inf")
-        units = self._units.get((provider, model.lower()))
-        if tokens is None or units is None:
-            return until, tokens or units
-        return until, msgspec.structs.replace(
-            tokens,
-            version=f"{tokens.version}, {units.version}",
-            checked=units.checked,
-            **{name: getattr(units, name) or getattr(tokens, name) for name in _UNIT_FIELDS},
-        )
-
-
-def read_unit_prices(path: Path) -> Mapping[tuple[str, str], Price]:
-    """Our own table by (provider, model id in lower case). Raises ValueError for a row that is not well formed."""
-    data = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
-    prices: dict[tuple[str, str], Price] = {}
-    for index, raw in enumerate(data["price"]):
-        try:
-            row = msgspec.convert(raw, UnitPrice)
-            price = _unit_price(row)
-        except (msgspec.ValidationError, KeyError, ValueError) as error:
-            raise ValueError(f"{path.name}, price {index + 1}: {error}") from error
-        for model in row.models:
-            if prices.setdefault((row.provider, model.lower()), price) is not price:
-                raise ValueError(f"{path.name}: two prices for {row.provider}/{model}")
-    return prices
-
-
-def _unit_price(row: UnitPrice) -> Price:
-    version = f"polyroute {row.checked.isoformat()}"
-    if row.images:
-        images = tuple((size.get("size"), size.get("quality"), Decimal(size["usd"])) for size in row.images)
-        return Price(version=version, checked=row.checked, images=images)
-    if row.usd is None or row.usd < 0:
-        raise ValueError("`usd` or `images` is needed, and not below zero")
-    rate = row.usd / row.per
-    price = Price(version=version, checked=row.checked)
-    match row.unit:
-        case "second":
-            return msgspec.structs.replace(price, second=rate)
-        case "character":
-            return msgspec.structs.replace(price, character=rate)
-        case "request":
-            return msgspec.structs.replace(price, request=rate)
-        case "image":
-            return msgspec.structs.replace(price, image=rate)
+        if tokens is not None and units is not None:
+            return until, complete(tokens, units)
+        if units is not None and not units.is_known:
+            units = None  # what batches are worth says nothing without a price
+        return until, tokens or units
 
 
 def _load_tokens(snapshot: Path | None) -> TokenPrices:

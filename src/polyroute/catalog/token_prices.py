@@ -21,6 +21,8 @@ import msgspec
 from polyroute.types.usage import Price
 
 PACKAGE = "genai-prices"
+_FORMAT = 2
+"""Of the condensed file; one of an earlier format is made anew."""
 
 PROVIDERS: dict[str, str] = {
     "anthropic": "anthropic",
@@ -84,6 +86,7 @@ class TokenPrices(msgspec.Struct, frozen=True):
 
     version: str
     providers: dict[str, tuple[Row, ...]]
+    format: int = 0
 
     def find(self, provider: str, model: str) -> Row | None:
         """The row that a provider's model id means."""
@@ -119,7 +122,7 @@ def read_snapshot(path: Path) -> TokenPrices | None:
         snapshot = msgspec.msgpack.decode(path.read_bytes(), type=TokenPrices)
     except (OSError, msgspec.DecodeError):
         return None
-    return snapshot if snapshot.version == installed_version() else None
+    return snapshot if (snapshot.version, snapshot.format) == (installed_version(), _FORMAT) else None
 
 
 def write_snapshot(snapshot: TokenPrices, path: Path) -> None:
@@ -138,12 +141,19 @@ def extract() -> TokenPrices:
     label = installed_version()
     return TokenPrices(
         version=label,
+        format=_FORMAT,
         providers={
-            ours: tuple(_row(model, label) for model in tables[theirs].models)
+            ours: tuple(_row(model, label) for name in _told_by(tables, theirs) for model in tables[name].models)
             for ours, theirs in PROVIDERS.items()
             if theirs in tables
         },
     )
+
+
+def _told_by(tables: dict[str, Any], provider: str) -> list[str]:
+    """The tables that hold for a provider: its own, then those that the package says it takes over (Azure: OpenAI's)."""
+    others = tables[provider].fallback_model_providers or ()
+    return [provider, *(name for name in others if name in tables)]
 
 
 def _means(clause: Clause, model: str) -> bool:
@@ -239,6 +249,7 @@ def _flat(rates: dict[str, Decimal], label: str) -> Price:
     hour = rates.get("cache_write_1h_mtok", plain if write is None else None)
     per_hour = rates.get("audio_hours", rates.get("input_audio_hours"))
     requests, characters = rates.get("requests_kcount"), rates.get("input_mchars")
+    searches = rates.get("web_searches_kcount")
     return Price(
         version=label,
         input=plain,
@@ -251,6 +262,7 @@ def _flat(rates: dict[str, Decimal], label: str) -> Price:
         image_input=rates.get("input_image_mtok"),
         image_output=rates.get("output_image_mtok"),
         request=None if requests is None else requests / 1000,
+        web_search=None if searches is None else searches / 1000,
         second=None if per_hour is None else per_hour / 3600,
         character=None if characters is None else characters / 1_000_000,
     )

@@ -7,26 +7,25 @@ from collections.abc import Callable
 
 import msgspec
 
-from polyroute.catalog.model import RESCUE_MODES, RescueMode
-from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.content import ContentLog
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.media.lane import MediaFloor, media_opener
 from polyroute.engine.media.tracking import Tracker
 from polyroute.engine.media.work import MediaWork
-from polyroute.engine.planning import NoTarget, Planned, Planning
-from polyroute.engine.runtime import Runtime
+from polyroute.engine.planning import NoTarget, Planning
+from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
-from polyroute.ports import Call, Ledger, Timeouts, Transport
+from polyroute.ports import Call, Headers, Ledger, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
-from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
@@ -47,6 +46,10 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.budgets: Budgets | None = None
+        """None while there are no budgets."""
+        self.closed: str | None = None
+        """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
         self._ledger = ledger
         self.planning = Planning(breakers, Observations())
@@ -58,7 +61,9 @@ class Gateway:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(self, conversation: Conversation, tracker: Tracker | None = None) -> Answer:
+    async def answer(  # noqa: PLR0915 - the one way of a request, from the door to its answer
+        self, conversation: Conversation, tracker: Tracker | None = None
+    ) -> Answer:
         """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
         that a provider does in its own time.
 
@@ -66,6 +71,10 @@ class Gateway:
         is settled as CANCELLED.
         """
         call = conversation.call
+        if self.closed is not None:  # before there is anything to settle: it could not be written down
+            raise PolyrouteError(
+                ErrorKind.INTERNAL, self.closed, code="ledger_full", retry_after=5, request_id=call.id, status=503
+            )
         runtime = self.runtime
         admitted: Admitted | None = None
         settlement = Settlement(call, self._ledger, runtime.prices)
@@ -86,23 +95,22 @@ class Gateway:
                 admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
+            if self.budgets is not None or runtime.catalog.credits:
+                choice = await self._account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
-            timeouts = _patience(choice.timeouts, call)
-            execution = Execution(
-                conversation, planned, runtime, settlement, self.transport, self.breakers,
-                timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
-                render_error=lambda error: render_stream_error(call, error),
-                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills, opener=opener,
-            )  # fmt: skip
-            answer = _explained(await execution.run(), call, planned)
+            answer = await Execution(
+                conversation, choice, planned, runtime, settlement, self, loop, now, opener, settlement.hold
+            ).run()
+            if call.options.explain:
+                answer.headers.append((b"x-polyroute-explain", summarise(planned.whole).encode()))
         except PolyrouteError as error:
             if isinstance(error, NoTarget):
                 settlement.planned(error.planned)
             error.request_id = call.id
-            if admitted is not None:
-                error.headers = tuple(admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
+            if admitted is not None or settlement.hold is not None:
+                error.headers = tuple(_what_is_left(admitted, settlement.hold, asyncio.get_running_loop().time()))
             raise
         except asyncio.CancelledError:
             settlement.broken_off(None, None, None, simulated=False)
@@ -113,9 +121,35 @@ class Gateway:
         finally:
             if work is not None:
                 await work.aclose()
-        if admitted is not None:
-            answer.headers += admitted.headers(loop.time())
+        if admitted is not None or settlement.hold is not None:
+            answer.headers += _what_is_left(admitted, settlement.hold, loop.time())
         return answer
+
+    async def _account(
+        self, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
+    ) -> Choice:
+        """Give the settlement the hold of a call that counts against budgets; what is tried: past a soft limit not always
+        its choice."""
+        call, budgets = conversation.call, self.budgets
+        label_price = runtime.catalog.credits.get(choice.name)
+        settlement.costs_credits(label_price)
+        slices = [] if budgets is None else budgets.slices_for(call, choice.name)
+        if not slices or budgets is None:
+            return choice
+        await budgets.know(slices)
+        hold = Hold(budgets, slices, conversation, runtime, label_price)
+        settlement.hold = hold
+        soft = hold.softened
+        if soft is None:
+            return choice
+        if soft.downgrade_to is None:
+            call.options = msgspec.structs.replace(call.options, policy="cheapest")
+        elif soft.downgrade_to != choice.name:
+            other = runtime.choose(soft.downgrade_to, call.operation)
+            hold.add(budgets.slices_for(call, other.name))
+            conversation.persona = other.persona
+            choice = other
+        return choice
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:
         """Write down a request of a known caller that was refused before it was a call."""
@@ -143,40 +177,7 @@ class Gateway:
         return 200, b'{"status":"ready"}'
 
 
-def _patience(timeouts: Timeouts, call: Call) -> Timeouts:
-    wish = call.options.timeout
-    if wish is None:
-        return timeouts
-    if not 0 < wish <= 86_400:
-        raise PolyrouteError(
-            ErrorKind.INVALID_REQUEST, "'polyroute.timeout' must be between 0 and 86400 seconds.", param="polyroute"
-        )
-    return msgspec.structs.replace(timeouts, total=min(wish, timeouts.total))
-
-
-def rescue_mode(usual: RescueMode, call: Call) -> RescueMode:
-    """What becomes of a stream that breaks: the caller's wish, else the route's. Raises PolyrouteError(invalid_request)."""
-    wish = call.options.rescue
-    if wish is None:
-        return usual
-    for mode in RESCUE_MODES:
-        if wish == mode:
-            return mode
-    raise PolyrouteError(
-        ErrorKind.INVALID_REQUEST, f"'polyroute.rescue' must be one of {', '.join(RESCUE_MODES)}.", param="polyroute"
-    )
-
-
-def _explained(answer: Answer, call: Call, planned: Planned) -> Answer:
-    """The answer, with the decision in a header for callers who want to see it."""
-    if call.options.explain:
-        answer.headers.append((b"x-polyroute-explain", summarise(planned.whole).encode()))
-    return answer
-
-
-def render_stream_error(call: Call, error: PolyrouteError) -> bytes | None:
-    """How a relayed stream that has begun says that it failed; None for media, which have no words for it."""
-    if not is_chat(call.dialect):
-        return None
-    request = ChatRequest(model=call.model, messages=(), stream=True)
-    return codec(call.dialect).renderer(request, call.id, 0).error(error)
+def _what_is_left(admitted: Admitted | None, hold: Hold | None, now: float) -> Headers:
+    """Headers that tell what limits and budgets have left."""
+    limits = [] if admitted is None else admitted.headers(now)
+    return limits if hold is None else [*limits, *hold.headers()]

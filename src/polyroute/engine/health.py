@@ -57,6 +57,10 @@ class HealthRecorder:
         if len(fresh) >= _BLOCK:
             self.count()
 
+    def note_unmetered(self) -> None:
+        """A request was not written down, because the journal was full."""
+        self.totals.unmetered += 1
+
     def count(self) -> None:
         """Count what has come since the last time."""
         fresh, self._fresh = self._fresh, []

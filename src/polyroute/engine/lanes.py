@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from polyroute.catalog.model import Persona
+from polyroute.dialects import media
 from polyroute.dialects.foreign_state import holds_packed_state
 from polyroute.dialects.openai_chat.observer import ChatObserver
 from polyroute.dialects.registry import codec, is_chat
@@ -99,9 +100,11 @@ def open_lane(
     """The lane for one attempt: relay where the endpoint speaks the caller's dialect, unless a persona has to be put in or
     the conversation brings state that another dialect's provider issued."""
     call = conversation.call
-    foreign = is_chat(call.dialect) and isinstance(call.body, bytes) and holds_packed_state(call.body)
-    if endpoint.dialect is call.dialect and conversation.persona is None and not foreign:
-        return RelayLane(conversation, adapter, endpoint, target, credential)
+    dialect, body = call.dialect, call.body
+    if endpoint.dialect is dialect and conversation.persona is None:
+        foreign = isinstance(body, bytes) and is_chat(dialect) and holds_packed_state(body, dialect)
+        if not foreign:
+            return RelayLane(conversation, adapter, endpoint, target, credential)
     return TranslateLane(conversation, adapter, endpoint, target, credential)
 
 
@@ -116,6 +119,7 @@ class RelayLane:
     ) -> None:  # fmt: skip
         call = conversation.call
         self._call = call
+        self._form = conversation.form
         self._withhold_usage = False
         self.exchange = adapter.exchange
         self.notes: tuple[str, ...] = ()
@@ -146,9 +150,10 @@ class RelayLane:
         """A reader that hands the bytes on and watches them."""
         dialect, seen = self._call.dialect, Observation()
         if not is_chat(dialect):
+            asked = media.read_asked(dialect, self._field)
             if self._call.stream or (dialect in _TEXT_DIALECTS and content_type.startswith(b"text/plain")):
-                return BytesObserver(seen, content_type)
-            return WholeObserver(dialect, seen)
+                return BytesObserver(seen, content_type, asked, dialect)
+            return WholeObserver(dialect, seen, asked)
         if not self._call.stream:
             return WholeObserver(dialect, seen)
         if content_type.startswith(JSON) and dialect is not _GEMINI:
@@ -156,6 +161,13 @@ class RelayLane:
         if dialect is _OPENAI_CHAT:
             return ChatObserver(seen, self._withhold_usage)
         return ParserObserver(codec(dialect).parser(), seen, dialect)
+
+    def _field(self, name: str) -> Any:
+        """A field of a media request as its caller sent it."""
+        if self._form is not None:
+            return self._form.get(name)
+        raw = (self._call.fields or {}).get(name)
+        return None if raw is None else msgspec.json.decode(raw)
 
     def _stub(self) -> ChatRequest:
         return ChatRequest(model=self._call.model, messages=(), stream=True)

@@ -114,10 +114,16 @@ class ParserObserver:
 class BytesObserver:
     """Relays binary or text content; anything but an empty body, an HTML page or a JSON error counts as content."""
 
-    def __init__(self, seen: Observation, content_type: bytes) -> None:
+    def __init__(
+        self, seen: Observation, content_type: bytes, asked: media.Asked = media.NOTHING_ASKED,
+        dialect: Dialect | None = None,
+    ) -> None:  # fmt: skip
         self.seen = seen
         self._refused = content_type.startswith((b"text/html", b"application/json", b"application/problem+json"))
         self._content_type = content_type
+        self._asked = asked
+        self._dialect = dialect if content_type.startswith(b"text/event-stream") else None
+        self._line = b""
 
     def feed(self, data: bytes) -> bytes:
         """The same bytes."""
@@ -130,13 +136,26 @@ class BytesObserver:
                 )
             )
         if data:
-            self.seen.meaningful = True
+            if not self.seen.meaningful:
+                self.seen.meaningful = True
+                media.observe_spoken(self._asked, self.seen)
+            if self._dialect is not None:
+                self._read_events(data, self._dialect)
         return data
+
+    def _read_events(self, data: bytes, dialect: Dialect) -> None:
+        """Look for the usage, which one of the last events tells."""
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:") and b'"usage"' in line:
+                media.observe_event(dialect, line[5:], self._asked, self.seen)
 
     def end(self) -> bytes:
         """Nothing more; raises when nothing came."""
         if not self.seen.meaningful:
             raise empty_answer()
+        if self._dialect is not None and self._line:
+            self._read_events(b"\n", self._dialect)
         self.seen.complete = True
         return b""
 
@@ -144,9 +163,10 @@ class BytesObserver:
 class WholeObserver:
     """Relays a whole answer after a look at it."""
 
-    def __init__(self, dialect: Dialect, seen: Observation) -> None:
+    def __init__(self, dialect: Dialect, seen: Observation, asked: media.Asked = media.NOTHING_ASKED) -> None:
         self.seen = seen
         self._dialect = dialect
+        self._asked = asked
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -162,7 +182,7 @@ class WholeObserver:
         elif is_chat(self._dialect):
             note_whole(codec(self._dialect).parse_response(body), self.seen)
         else:
-            media.observe_json(self._dialect, body, self.seen)
+            media.observe_json(self._dialect, body, self.seen, self._asked)
         return body
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.runtime import LiveProvider
@@ -17,6 +17,7 @@ from polyroute.types.health import (
     CredentialHealth,
     DrillHealth,
     HealthReport,
+    LedgerHealth,
     Measured,
     ProviderHealth,
     Series,
@@ -30,9 +31,10 @@ _BOUNDS = tuple(range(13, 65, 4))
 class HealthDesk:
     """Answers operators. Every answer takes in what the other workers have said by then."""
 
-    def __init__(self, gateway: Gateway, sharing: Sharing) -> None:
+    def __init__(self, gateway: Gateway, sharing: Sharing, ledger: Callable[[], LedgerHealth] | None = None) -> None:
         self._gateway = gateway
         self.sharing = sharing
+        self._ledger = ledger
 
     async def report(self) -> HealthReport:
         """The health of every provider that is on."""
@@ -75,6 +77,7 @@ class HealthDesk:
         now, clock = time.time(), asyncio.get_running_loop().time()
         return HealthReport(
             workers=sum(present for present, _ in facts),
+            ledger=None if self._ledger is None else self._ledger(),
             providers=tuple(
                 self._provider(live, facts, now, clock)
                 for live in self._gateway.runtime.providers.values()
@@ -158,6 +161,7 @@ def _add(totals: Totals, more: Totals) -> None:
     _sum(totals.tokens_in, more.tokens_in)
     _sum(totals.tokens_out, more.tokens_out)
     _sum(totals.requests, more.requests)
+    totals.unmetered += more.unmetered
     for key, cost in more.cost_usd.items():
         totals.cost_usd[key] = totals.cost_usd.get(key, 0.0) + cost
 

@@ -4,6 +4,7 @@ reload."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import msgspec
 
@@ -19,7 +20,7 @@ from polyroute.types.limits import Limits
 from polyroute.types.operations import Operation
 from polyroute.types.plans import Target
 from polyroute.types.records import label_id
-from polyroute.types.usage import Price
+from polyroute.types.usage import Price, scaled
 
 _MOST_PLANNERS = 4096
 """Callers can name any model of a provider, so what is kept by name has an end."""
@@ -66,6 +67,15 @@ class SnapshotPrices:
             for model, facts in provider.model_facts.items()
             if facts.price is not None
         }
+        self._mark_ups = {
+            row.name: (
+                Decimal(str(row.mark_up)),
+                "" if row.mark_up_date is None else f" of {row.mark_up_date.isoformat()}",
+            )
+            for row in catalog.providers.values()
+            if row.mark_up != 1
+        }
+        self._marked: dict[tuple[str, str], tuple[Price, Price]] = {}
         self._tables = tables
 
     @property
@@ -79,7 +89,25 @@ class SnapshotPrices:
             own = self._own.get((provider, model))
             if own is not None:
                 return own
-        return self._tables.price(provider, model)
+        price = self._tables.price(provider, model)
+        if self._mark_ups and price is not None and provider in self._mark_ups:
+            return self._mark_up(provider, model, price)
+        return price
+
+    def bare_price(self, provider: str, model: str) -> Price | None:
+        """Without the provider's mark-up, which whoever compares prices puts on."""
+        own = self._own.get((provider, model))
+        return self._tables.price(provider, model) if own is None else own
+
+    def _mark_up(self, provider: str, model: str, price: Price) -> Price:
+        known = self._marked.get((provider, model))
+        if known is None or known[0] is not price:
+            factor, since = self._mark_ups[provider]
+            marked = scaled(price, factor, f"{price.version}, x {factor}{since}")
+            if len(self._marked) >= _MOST_PLANNERS:
+                self._marked.clear()
+            known = self._marked[provider, model] = (price, marked)
+        return known[1]
 
 
 class Runtime:
@@ -142,7 +170,7 @@ class Runtime:
 
     def _price(self, provider: str, model: str) -> Price | None:
         """For planning, which must not wait: unknown until the tables are read."""
-        return self.prices.price(provider, model) if self.prices.loaded else None
+        return self.prices.bare_price(provider, model) if self.prices.loaded else None
 
     def _make_choice(self, model: str, operation: Operation) -> Choice:
         found = resolve(self.catalog, model, operation)

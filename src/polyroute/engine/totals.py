@@ -12,9 +12,29 @@ from polyroute.types.usage import Cost, Usage
 
 _CHARACTERS_PER_TOKEN = 4  # a common rule of thumb for English text; only used where a stream was broken off
 _SUMMED = (
-    "input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning", "audio_input", "audio_output",
-    "image_input", "image_output", "images", "seconds", "characters",
-)  # fmt: skip
+    "input",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "audio_input",
+    "audio_output",
+    "image_input",
+    "image_output",
+    "images",
+    "megapixels",
+    "seconds",
+    "video_seconds",
+    "characters",
+    "requests",
+    "compute_seconds",
+    "charged_input",
+    "charged_output",
+    "web_searches",
+    "reported_credits",
+)
+_NAMED = ("image_size", "image_quality", "video_size", "hardware", "tier")  # fmt: skip
 
 
 def estimate_usage(seen: Observation, prompt_tokens: int | None = None) -> Usage | None:
@@ -41,6 +61,8 @@ def add_usage(first: Usage | None, second: Usage | None) -> Usage | None:
     for name in _SUMMED:
         known = [count for count in (getattr(first, name), getattr(second, name)) if count is not None]
         total[name] = sum(known) if known else None
+    for name in _NAMED:
+        total[name] = getattr(second, name) or getattr(first, name)
     return Usage(**total, estimated=first.estimated or second.estimated)
 
 

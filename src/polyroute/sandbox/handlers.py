@@ -35,6 +35,7 @@ from polyroute.sandbox.openai_usage import rate_headers, request_id_header
 from polyroute.sandbox.profiles import built_in_profiles, profile_of
 from polyroute.sandbox.route import Route
 from polyroute.sandbox.routes import find_route
+from polyroute.sandbox.served import KEPT, keep_record
 
 _REFUSING_FAULTS: Mapping[str, Reason] = {
     "context_too_long": "context_too_long",
@@ -215,6 +216,8 @@ class Sandbox:
             return await send_spoiled(request, fault, reply.content_type, around)
         if fault is not None and error is not None and fault.kind == "in_band_error" and not streams:
             return web.Response(body=error.body, headers={**around, **SIMULATED}, content_type="application/json")
+        if route.operation in KEPT:
+            reply = keep_record(exchange, reply)
         if not isinstance(reply, Stream):
             return await send_whole(request, reply, pacing, fault, around)
         self.control.open_streams[exchange.profile.name] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from polyroute.sandbox import anthropic, bedrock, cohere, gemini, ollama, openai_responses, runpod
+from polyroute.sandbox import anthropic, bedrock, cohere, gemini, ollama, openai_responses, runpod, served
 from polyroute.sandbox.audio import answer_speech, answer_transcription, answer_translation
 from polyroute.sandbox.images import answer_edit, answer_generation, answer_variation
 from polyroute.sandbox.listings import answer_account, answer_bedrock_models, answer_model, answer_models
@@ -80,6 +80,12 @@ ROUTES: tuple[Route, ...] = (
     route(r"POST /audio/transcriptions", "transcription", "openai_other", answer_transcription),
     route(r"POST /audio/translations", "transcription", "openai_other", answer_translation),
     route(r"GET /foundation-models", "models", "bedrock_converse", answer_bedrock_models),
+    route(r"GET /generation", "other", "openai_other", served.answer_generation),
+    route(r"GET /activity", "other", "openai_other", served.answer_activity),
+    route(r"GET /organization/usage/completions", "other", "openai_other", served.answer_openai_usage),
+    route(r"GET /organization/costs", "other", "openai_other", served.answer_openai_costs),
+    route(r"GET /organizations/usage_report/messages", "other", "anthropic_messages", served.answer_anthropic_usage),
+    route(r"GET /organizations/cost_report", "other", "anthropic_messages", served.answer_anthropic_costs),
     route(r"GET /(?P<account>key|credits|user/balance|language-models)", "other", "openai_other", answer_account),
     route(r"GET /models", "models", "openai_other", answer_models, ("openrouter", "aimlapi", "aihubmix")),
     route(r"GET /models/(?P<model>.+)", "models", "openai_other", answer_model, ("openrouter", "aimlapi", "aihubmix")),

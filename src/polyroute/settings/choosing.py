@@ -22,8 +22,12 @@ class CurrencySettings(Section):
 
 
 class PriceSettings(Section):
-    """A rate card in US dollars, in place of the price table's; what is left out is unknown."""
+    """A rate card in place of the price table's; what is left out is unknown."""
 
+    date: dt.date | None = None
+    """The day on which these prices were read or agreed, as `2026-11-20`; needed, because the ledger names it."""
+    currency: str = "USD"
+    """What the rates are in: USD, or one of `currencies`, at the rate given there."""
     input: Number | None = None
     """A million prompt tokens."""
     output: Number | None = None
@@ -40,6 +44,26 @@ class PriceSettings(Section):
     """Each second of audio."""
     character: Number | None = None
     """Each character of speech."""
+    audio_input: Number | None = None
+    """A million audio tokens of the prompt."""
+    audio_output: Number | None = None
+    """A million audio tokens of the answer."""
+    image_input: Number | None = None
+    """A million image tokens of the prompt, where they are counted apart."""
+    image_output: Number | None = None
+    """A million image tokens of the answer."""
+    megapixel: Number | None = None
+    """Each megapixel of images."""
+    video_second: Number | None = None
+    """Each second of video."""
+    credit: Number | None = None
+    """Each unit of the provider's own, where it reports what it charged in credits or points."""
+
+    @model_validator(mode="after")
+    def _is_dated(self) -> Self:
+        if self.date is None:
+            raise ValueError("a price needs the day on which it was read: add date: 2026-11-20")
+        return self
 
 
 class ModelSettings(Section):

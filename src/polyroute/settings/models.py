@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
+from polyroute.settings.budgets import BudgetSettings, NotificationSettings
 from polyroute.settings.choosing import (
     BalanceSettings,
     ComplexitySettings,
@@ -19,7 +21,7 @@ from polyroute.settings.choosing import (
 from polyroute.settings.keeping import ContentSettings, RetentionSettings
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
-from polyroute.settings.sections import Number, Seconds, Section, Whole, refuse_bool
+from polyroute.settings.sections import Number, Seconds, Section, Size, Whole, refuse_bool
 
 
 class ServerSettings(Section):
@@ -55,6 +57,21 @@ class ServerSettings(Section):
             return False
 
 
+class JournalSettings(Section):
+    """Where requests wait for the database, and for how many there is room."""
+
+    folder: Path | None = None
+    """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
+    limit: Size = Field(default=1_000_000_000, ge=4_000_000)
+    """How large it may grow while the database is away, all workers together: `1GB`, `500MB`, or bytes."""
+    when_full: Literal["refuse", "continue"] = "refuse"
+    """What becomes of calls beyond that: `refuse` answers 503, `continue` serves them without a record, and raises an alarm."""
+
+
+def _as_journal(value: Any) -> Any:
+    return {"folder": value} if isinstance(value, str | Path) else value
+
+
 class StorageSettings(Section):
     """Where things last."""
 
@@ -69,8 +86,8 @@ class StorageSettings(Section):
     artifacts: str = "./artifacts"
     """Where produced and uploaded files are: a folder, or `s3://BUCKET/PREFIX` (see `storage.s3`)."""
     s3: S3Settings = S3Settings()
-    journal: Path | None = None
-    """Folder for the ledger's journal, which outlives a crash; beside the database unless said otherwise."""
+    journal: Annotated[JournalSettings, BeforeValidator(_as_journal)] = JournalSettings()
+    """Where requests wait for the database. A path alone is the folder."""
     responses_days: Whole = Field(default=30, ge=0, le=3650)
     """Days for which answers of `/v1/responses` are kept, so that `previous_response_id` finds them; 0 keeps none."""
     retention: RetentionSettings = RetentionSettings()
@@ -160,6 +177,8 @@ class DefaultSettings(Section):
     """How a route orders its targets."""
     retries: Whole = Field(default=1, ge=0, le=10)
     """Further tries of the same target, where the error allows one."""
+    output_tokens: Whole = Field(default=16_384, ge=1)
+    """How many tokens of answer a budget sets aside for a request that names no limit, at a model that has none we know."""
     timeouts: TimeoutSettings = TimeoutSettings()
     breaker: BreakerSettings = BreakerSettings()
     bench: BenchSettings = BenchSettings()
@@ -215,7 +234,10 @@ class ProviderSettings(Section):
     tags: list[str] = []
     """Region and data policy, in words of one's own (`eu`, `no-training`), for routes and callers that require them."""
     mark_up: Rate = 1.0
-    """What it charges on top of the price table, as a factor for comparing prices: 1.05 for five per cent."""
+    """What it charges on top of the price table, as a factor on its prices: 1.05 for five per cent. What the provider itself
+    reports is taken as it is."""
+    mark_up_date: dt.date | None = None
+    """Since when, as `2026-11-20`; the ledger names it with the price."""
     model_facts: dict[str, ModelSettings] = {}
     """What is known of single models, by id."""
     timeouts: TimeoutChanges | None = None
@@ -345,6 +367,11 @@ class Values(Section):
     content: ContentSettings = ContentSettings()
     currencies: dict[str, CurrencySettings] = {}
     """Currencies by their codes (`VND`), besides USD."""
+    budgets: dict[str, BudgetSettings] = {}
+    """Budgets by name; further ones are made by `polyroute budgets` and over the API."""
+    credits: dict[str, Number] = {}
+    """What a request to a label (a route, or `provider/model`) costs in credits, for budgets in credits."""
+    notifications: NotificationSettings = NotificationSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     fetch: FetchSettings = FetchSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -25,7 +25,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0006"
+SCHEMA_HEAD = "0008"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -40,11 +40,27 @@ _USED_COLUMNS = {
     "decisions": DECISION_COLUMNS,
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),
+    "teams": ("id", "created_at"),
+    "users": ("id", "team", "created_at"),
+    "budgets": ("id", "source", "scope", "subject", "max_units", "terms"),
+    "budget_windows": ("budget_id", "starts_at", "spent", "leased"),
+    "budget_leases": ("worker", "budget_id", "starts_at", "amount", "expires_at"),
+    "notifications": ("id", "created_at", "kind", "subject", "message", "data", "read_at", "spread"),
+    "deliveries": ("id", "created_at", "url", "secret", "payload", "tries", "due_at", "delivered_at", "error"),
     "responses": ("id", "key_id", "expires_at", "response", "items"),
     "artifacts": ARTIFACT_COLUMNS,
     "artifact_remains": ("blob", "since"),
     "files": FILE_COLUMNS,
+    "price_snapshots": ("id", "provider", "fetched_at", "source", "prices"),
+    "adopted_prices": ("provider", "model", "price", "snapshot_id", "adopted_at"),
 }
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 20_000,
+}
+"""For PostgreSQL: a server that vanished without a word must not be waited for without end."""
 _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
@@ -105,6 +121,17 @@ class Driver:
             raise
         self._connection.execute("COMMIT")
 
+    @property
+    def works(self) -> bool:
+        """Whether the server is still at the other end; asks it where there is one."""
+        if self.kind == "sqlite":
+            return True
+        try:
+            self._connection.execute("SELECT 1")
+        except Exception:  # noqa: BLE001 - whatever a driver raises, it does not work
+            return False
+        return True
+
     def close(self) -> None:
         """Give the connection back to the operating system."""
         self._connection.close()
@@ -138,7 +165,7 @@ class Database:
             return Driver("sqlite", connection)
         import psycopg  # noqa: PLC0415 - an optional extra
 
-        return Driver("postgresql", psycopg.connect(self.url, autocommit=True))
+        return Driver("postgresql", psycopg.connect(self.url, autocommit=True, **_PATIENCE))
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -179,13 +206,21 @@ def open_database(url: str) -> Database:
         if revision != SCHEMA_HEAD:
             from polyroute.storage.migrate import migrate  # noqa: PLC0415 - Alembic costs 0.6 s; a start at head needs none
 
-            migrate(database)
+            try:
+                migrate(database)
+            finally:
+                database.close()  # the engine's connections; another use makes new ones
         _verify(database)
     except StorageError:
         raise
     except Exception as error:
         raise _explain(database, error) from error
     return database
+
+
+def known_database(url: str) -> Database:
+    """The database at `url`, whose schema somebody has brought to head already. Raises StorageError for a URL that is none."""
+    return _parse(url)
 
 
 def display_url(url: str) -> str:

@@ -1,7 +1,8 @@
 """How records lie in a journal file, and how to read a file whose writer was killed.
 
-A file is MAGIC, then frames: marker, length of the payload, its CRC-32 (both 32 bits, little endian), the payload. The
-marker lets a reader find the next whole frame behind a damaged one. Zeros fill the file where nothing was written yet.
+A file is MAGIC, the place up to which the database has it (64 bits), then frames: marker, length of the payload, its CRC-32
+(both 32 bits, all little endian), the payload. The marker lets a reader find the next whole frame behind a damaged one. Zeros
+fill the file where nothing was written yet.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import msgspec
 
 from polyroute.types.records import RequestRecord
 
-MAGIC = b"PRJOURN1"
+MAGIC = b"PRJOURN2"
+PLACE = Struct("<Q")
+START = len(MAGIC) + PLACE.size
+"""Where the first frame lies."""
 MARKER = b"\xf5PR\xfa"  # 0xf5 and 0xfa appear in no UTF-8 text
 HEADER = Struct("<4sII")
 
@@ -30,30 +34,34 @@ def encode_frame(record: RequestRecord) -> bytes:
     return HEADER.pack(MARKER, len(payload), crc32(payload)) + payload
 
 
-def read_frames(data: bytes, limit: int) -> tuple[list[RequestRecord], int]:
-    """Up to `limit` records from the start of undamaged `data`, and how many bytes they took. A last frame that is not all
-    there is left for the next time.
+def begin_file(place: int = START) -> bytes:
+    """What a file starts with."""
+    return MAGIC + PLACE.pack(place)
 
-    Raises ValueError when the bytes are no frames.
-    """
+
+def read_frames(data: bytes, limit: int) -> tuple[list[RequestRecord], int]:
+    """Up to `limit` records from the start of `data`, and how many bytes they took: up to the first frame that is not whole,
+    or that holds no record."""
     records: list[RequestRecord] = []
-    offset, size = 0, len(data)
-    while len(records) < limit and offset + HEADER.size <= size:
-        marker, length, checksum = HEADER.unpack_from(data, offset)
-        start = offset + HEADER.size
-        if marker != MARKER:
-            raise ValueError(f"no frame at byte {offset}")
-        if start + length > size:
-            break
-        payload = data[start : start + length]
-        if crc32(payload) != checksum:
-            raise ValueError(f"a damaged frame at byte {offset}")
+    offset = 0
+    while len(records) < limit and (end := _whole_frame(data, offset)) is not None:
         try:
-            records.append(_decoder.decode(payload))
-        except msgspec.DecodeError as error:
-            raise ValueError(f"no record in the frame at byte {offset}: {error}") from error
-        offset = start + length
+            records.append(_decoder.decode(data[offset + HEADER.size : end]))
+        except msgspec.DecodeError:
+            break
+        offset = end
     return records, offset
+
+
+def count_frames(data: bytes) -> tuple[int, int]:
+    """How many frames lie at the start of `data`, and how many bytes they take, by their headers alone."""
+    count = offset = 0
+    while offset + HEADER.size <= len(data):
+        marker, length, _ = HEADER.unpack_from(data, offset)
+        if marker != MARKER or offset + HEADER.size + length > len(data):
+            break
+        count, offset = count + 1, offset + HEADER.size + length
+    return count, offset
 
 
 def frame_size(data: bytes) -> int:
@@ -72,15 +80,9 @@ class Salvage(msgspec.Struct, kw_only=True):
 
 
 def salvage(data: bytes) -> Salvage:
-    """Every whole record of a journal file, whatever its state."""
+    """Every whole record of a stretch of frames, whatever its state."""
     found = Salvage()
-    if len(data) < len(MAGIC):
-        found.torn = len(data)
-        return found
-    offset = len(MAGIC)
-    if not data.startswith(MAGIC):
-        found.damaged += 1
-        offset = _next_frame(data, 0)
+    offset = 0
     while offset < len(data):
         end = _whole_frame(data, offset)
         if end is not None:
@@ -90,7 +92,7 @@ def salvage(data: bytes) -> Salvage:
                 found.damaged += 1
             offset = end
             continue
-        following = _next_frame(data, offset + 1)
+        following = next_frame(data, offset + 1)
         written = len(data[offset:following].rstrip(b"\0"))
         if written and following == len(data) and _is_torn(data, offset):
             found.torn = written
@@ -111,7 +113,7 @@ def _whole_frame(data: bytes, offset: int) -> int | None:
     return end
 
 
-def _next_frame(data: bytes, start: int) -> int:
+def next_frame(data: bytes, start: int) -> int:
     """Where the next whole frame begins, at or behind `start`; the end of the data when there is none."""
     while (start := data.find(MARKER, start)) >= 0:
         if _whole_frame(data, start) is not None:

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from polyroute.storage.database import Database
-from polyroute.storage.frames import salvage
-from polyroute.storage.journal import Batch, Journal
-from polyroute.storage.recovery import Recovery, recover
+from polyroute.storage.journal import SUFFIX, Journal
+from polyroute.storage.ledger_writer import WINDOW_SECONDS, LedgerWriter
+from polyroute.storage.status import STALE_SECONDS, read_status
 from polyroute.storage.writer import RowWriter
+from polyroute.types.health import LedgerHealth
 from polyroute.types.records import RequestRecord
 
 logger = logging.getLogger(__name__)
 
-WINDOW_SECONDS = 0.08
-"""How long the writer lets records gather."""
-
-_BATCH = 512
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_LOOK_SECONDS = 0.25
 _UNJOURNALED = 10_000
 """Records that wait in memory when the disk takes no more; beyond that the oldest are given up, loudly."""
+_BLOCK = 512
+_HOPELESS_SECONDS = 1.0
+_SLACK = 0.9
+"""A journal that was full takes requests again when it has shrunk to this share of its limit."""
+
+
+class JournalTerms(msgspec.Struct, frozen=True):
+    """How large the journals of this machine may grow together, in bytes, and what becomes of calls beyond that."""
+
+    limit: int = 1_000_000_000
+    when_full: Literal["refuse", "continue"] = "refuse"
 
 
 def journal_folder(database: Database) -> Path:
@@ -37,92 +49,178 @@ def journal_folder(database: Database) -> Path:
 
 
 class JournaledLedger:
-    """Implements `ports.Ledger` over a database. Replays what earlier processes left, then starts its writer thread.
+    """Implements `ports.Ledger` over a database. With `writes` it writes up the journals of the folder itself, in a thread,
+    unless another process does; without, that is left to the writer's process, except for what is left at the end.
 
-    `recovery` tells what the replay found.
+    `on_full` is told, from a thread, when the journal has become full (with what callers are to be told) and when it is not
+    any more; `on_unmetered` of each request that is not written down because of that.
     """
 
-    def __init__(self, database: Database, folder: Path | None = None, window: float = WINDOW_SECONDS) -> None:
+    def __init__(
+        self, database: Database, folder: Path | None = None, window: float = WINDOW_SECONDS, *, writes: bool = True,
+        terms: JournalTerms | None = None,
+    ) -> None:  # fmt: skip
+        self.on_full: Callable[[str | None], None] | None = None
+        self.on_unmetered: Callable[[], None] | None = None
         self._database = database
         self._folder = folder or journal_folder(database)
-        self._window = window
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self.recovery: Recovery = recover(self._folder, database)
+        self._terms = terms or JournalTerms()
         self._journal = Journal(self._folder)
+        self._writer = LedgerWriter(database, self._folder) if writes else None
+        self._window = max(window, 0.001) if writes else _LOOK_SECONDS
         self._unjournaled: deque[RequestRecord] = deque()
-        self._journal_works = True
-        self._database_works = True
-        self._given_up = 0
-        self._idle = True
-        self._wake = threading.Event()
-        self._hurry = threading.Event()
-        self._stop = threading.Event()
-        self._progress = threading.Condition()
         self._memory = threading.Lock()
-        self._writer: RowWriter | None = None
+        self._journal_works = True
+        self._given_up = 0
+        self._unmetered = 0
+        self._full = False
+        self._dropping = False
+        self._looked = 0.0
+        self._turn = threading.Lock()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="polyroute-ledger", daemon=True)
         self._thread.start()
 
     @property
-    def pending(self) -> int:
-        """Records that the database does not have yet."""
-        return self._journal.appended - self._journal.committed + len(self._unjournaled)
+    def writer(self) -> str:
+        """This process's name in the names of its journal's files."""
+        return self._journal.writer
 
     @property
-    def journal_bytes(self) -> int:
-        """Size on disk of what the database does not have yet."""
-        return self._journal.size
-
-    @property
-    def available(self) -> bool:
-        """Whether the database took the last batch that it was offered."""
-        return self._database_works
+    def folder(self) -> Path:
+        """Where the journal lies."""
+        return self._folder
 
     @property
     def given_up(self) -> int:
         """Records lost because both the disk and the database refused them."""
         return self._given_up
 
+    @property
+    def unwritten(self) -> int:
+        """Bytes of what this process recorded and the database does not have yet."""
+        return self._journal.unwritten
+
     def record(self, entry: RequestRecord) -> None:
         """Durable against a crash of the process when it returns; does not block on the database."""
+        if self._dropping:
+            self._unmetered += 1
+            if self.on_unmetered is not None:
+                self.on_unmetered()
+            return
         try:
             self._journal.append(entry)
         except OSError as error:
             self._keep_in_memory(entry, error)
         else:
             if not self._journal_works:
-                self._journal_works = True
-                logger.warning("the journal can be written again")
-        if self._idle:
-            self._idle = False
-            self._wake.set()
+                self._tell_it_works()
+
+    def health(self) -> LedgerHealth:
+        """How the ledger stands, on this machine."""
+        said = read_status(self._folder)
+        present = said is not None and time.time() - said.at < STALE_SECONDS
+        size = self._size()
+        if said is None:
+            return LedgerHealth(
+                writer=False, database=None, rows=None, bytes=None, oldest_seconds=None, written=None, error=None,
+                journal_bytes=size, limit_bytes=self._terms.limit, when_full=self._terms.when_full, full=self._full,
+                unjournaled=len(self._unjournaled),
+            )  # fmt: skip
+        return LedgerHealth(
+            writer=present, database=said.error is None, rows=said.rows, bytes=said.bytes,
+            oldest_seconds=None if said.oldest is None else round(max(time.time() - said.oldest, 0.0), 1),
+            written=said.written, error=said.error, journal_bytes=size, limit_bytes=self._terms.limit,
+            when_full=self._terms.when_full, full=self._full, unjournaled=len(self._unjournaled),
+        )  # fmt: skip
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until everything recorded so far is in the database; False when that took longer than `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        goal = self._journal.appended
-        with self._progress:
-            while self._journal.committed < goal or self._unjournaled:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or not self._thread.is_alive():
-                    return False
-                self._hurry.set()
-                self._wake.set()
-                self._progress.wait(min(remaining, 1.0))
+        while self._unjournaled or self._journal.unwritten:
+            if time.monotonic() > deadline:
+                return False
+            if self._writer is not None:
+                with self._turn:
+                    self._place_unjournaled()
+                    self._writer.run_pass(hurry=True)
+            time.sleep(0.002)
         return True
 
     def close(self, timeout: float = 10.0) -> None:
-        """Write what is left, for at most `timeout` seconds, and stop. What is left after that stays in the journal."""
+        """Finish the journal, and see to it, for at most `timeout` seconds, that the database gets what is in it: by the
+        writer, or where there is none, by ourselves. What is left after that stays for the next start."""
         if self._stop.is_set():
             return
-        self.flush(timeout)
         self._stop.set()
-        self._hurry.set()
-        self._wake.set()
         self._thread.join()
-        if self._writer is not None:
-            self._writer.close()
+        self._place_unjournaled()
         self._journal.close()
+        writer = self._writer or LedgerWriter(self._database, self._folder)
+        deadline = time.monotonic() + timeout
+        hopeless = time.monotonic() + min(timeout, _HOPELESS_SECONDS)
+        while True:
+            done = writer.run_pass(hurry=True) if self._journal.unwritten or self._writer is not None else True
+            if not self._journal.unwritten and done:
+                break
+            away = not writer.works or ((said := read_status(self._folder)) is not None and said.error is not None)
+            if time.monotonic() > (hopeless if away else deadline):
+                break
+            time.sleep(0.01)
+        writer.close()
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._window):
+            with self._turn:
+                now = time.monotonic()
+                if now >= self._looked + _LOOK_SECONDS:
+                    self._looked = now
+                    self._look()
+                    self._place_unjournaled()
+                if self._writer is not None:
+                    while not self._writer.run_pass() and not self._stop.is_set():
+                        self._look()
+
+    def _size(self) -> int:
+        """Bytes that the journals of this machine take on the disk."""
+        found = 0
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    with suppress(OSError):  # the writer was faster
+                        found += entry.stat().st_size
+        return found
+
+    def _look(self) -> None:
+        """Whether the journal is full."""
+        limit = self._terms.limit
+        try:
+            size = self._size()
+        except OSError:
+            return
+        full = size > (limit * _SLACK if self._full else limit)
+        if full == self._full:
+            return
+        self._full = full
+        refuse = self._terms.when_full == "refuse"
+        self._dropping = full and not refuse
+        if full:
+            logger.error(
+                "the journal %s has reached its limit of %d bytes because the database is away: %s", self._folder, limit,
+                "requests are refused until it shrinks" if refuse else "requests go on UNMETERED until it shrinks",
+            )  # fmt: skip
+        else:
+            logger.warning("the journal is below its limit again; %d requests went unmetered", self._unmetered)
+        if self.on_full is not None and refuse:
+            self.on_full(
+                "The ledger's database is away and its journal is full: no request can be accounted for. Try again later."
+                if full
+                else None
+            )
+
+    # ------------------------------------------------------------ when the disk is full
 
     def _keep_in_memory(self, entry: RequestRecord, error: OSError) -> None:
         if self._journal_works:
@@ -139,76 +237,31 @@ class JournaledLedger:
                 self._unjournaled.popleft()
                 self._given_up += 1
 
-    # ------------------------------------------------------------ the writer's thread
+    def _tell_it_works(self) -> None:
+        self._journal_works = True
+        logger.warning("the journal can be written again")
 
-    def _run(self) -> None:
-        pause = 0.0
-        while not self._stop.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            self._hurry.wait(pause or self._window)
-            self._hurry.clear()
-            self._idle = True  # before reading: a record that comes now wakes us again
-            pause = self._drain(pause)
-            if pause:
-                self._idle = False
-                self._wake.set()
-
-    def _drain(self, pause: float) -> float:
-        """Write all that waits; how long to pause before the next try, 0.0 when all went well."""
+    def _place_unjournaled(self) -> None:
+        """Bring what waits in memory into the journal, or else straight into the database."""
+        rows: RowWriter | None = None
         try:
-            writer = self._writer = self._writer or RowWriter(self._database, self._folder)
-            while batch := self._next_batch():
-                writer.write(batch.records)
-                self._journal.commit(batch)
-                self._tell()
-            self._write_unjournaled(writer)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the journal has the records
-            self._lose_database(error)
-            return min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        if not self._database_works:
-            self._database_works = True
-            logger.warning("the database takes requests again; the journal is written up")
-        return 0.0
-
-    def _next_batch(self) -> Batch | None:
-        try:
-            return self._journal.read(_BATCH)
-        except ValueError as error:
-            kept = self._journal.set_aside()
-            logger.error("the journal was damaged while in use (%s); the file is kept as %s", error, kept)  # noqa: TRY400
-            found = salvage(kept.read_bytes())
-            assert self._writer is not None
-            for start in range(0, len(found.records), _BATCH):
-                self._writer.write(found.records[start : start + _BATCH])
-            self._tell()
-            return self._next_batch()
-
-    def _write_unjournaled(self, writer: RowWriter) -> None:
-        while self._unjournaled:
-            with self._memory:
-                waiting = list(islice(self._unjournaled, _BATCH))
-            writer.write(waiting)
-            with self._memory:
-                taken = {id(entry) for entry in waiting}  # the oldest may have been given up meanwhile
-                while self._unjournaled and id(self._unjournaled[0]) in taken:
-                    self._unjournaled.popleft()
-            self._tell()
-
-    def _lose_database(self, error: Exception) -> None:
-        if self._database_works:
-            self._database_works = False
-            logger.warning(
-                "the database does not take requests (%s); they wait in the journal %s until it does",
-                str(error).strip() or type(error).__name__,
-                self._folder,
-            )
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            with suppress(Exception):  # a connection that broke may also fail to close
-                writer.close()
-        self._tell()
-
-    def _tell(self) -> None:
-        with self._progress:
-            self._progress.notify_all()
+            while self._unjournaled:
+                with self._memory:
+                    waiting = list(islice(self._unjournaled, _BLOCK))
+                try:
+                    self._journal.append(waiting[0])
+                    waiting = waiting[:1]
+                except OSError:
+                    rows = rows or RowWriter(self._database, self._folder)
+                    rows.write(waiting)
+                with self._memory:
+                    taken = {id(entry) for entry in waiting}  # the oldest may have been given up meanwhile
+                    while self._unjournaled and id(self._unjournaled[0]) in taken:
+                        self._unjournaled.popleft()
+                if rows is None and not self._journal_works:
+                    self._tell_it_works()
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, they wait
+            logger.debug("neither disk nor database take requests: %s", error)
+        finally:
+            if rows is not None:
+                rows.close()

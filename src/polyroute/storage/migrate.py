@@ -44,11 +44,24 @@ def migrate(database: Database) -> None:
                 config.attributes["connection"] = connection
                 command.upgrade(config, SCHEMA_HEAD)
         except Exception as error:
-            back = f". The database as it was is in {backup}; to go back: cp {backup} {database.path}" if backup else ""
             raise StorageError(
-                f"migrating the database from {before or 'nothing'} to {SCHEMA_HEAD} failed: {error}{back}"
+                f"migrating the database from {before or 'nothing'} to {SCHEMA_HEAD} failed: "
+                f"{str(error).splitlines()[0]}. {_way_back(database, backup)}"
             ) from error
     logger.info("database schema is at %s", SCHEMA_HEAD)
+
+
+def _way_back(database: Database, backup: Path | None) -> str:
+    """What to do after a migration that failed."""
+    if database.path is None:
+        return (
+            "Nothing was changed: PostgreSQL migrates in one transaction, which was taken back. Go on with the version "
+            "that ran before, or save the database with `pg_dump --format=custom --file=polyroute.dump` before you look "
+            "into it (`pg_restore --clean --dbname=… polyroute.dump` goes back)"
+        )
+    if backup is None:
+        return "The file was empty before: remove it to start anew"
+    return f"The database as it was is in {backup}; to go back: cp {backup} {database.path}"
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -97,6 +110,12 @@ def _back_up(database: Database, revision: str) -> Path | None:
     if database.path is None:
         return None
     target = database.path.with_name(f"{database.path.name}.before-{SCHEMA_HEAD}-was-{revision}")
-    with closing(sqlite3.connect(database.path)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
+    try:
+        with closing(sqlite3.connect(database.path)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"the database {database.path} must be migrated from {revision} to {SCHEMA_HEAD}, but the backup {target} cannot "
+            f"be made ({error}): make room on the disk, then start again. Nothing was changed"
+        ) from error
     return target

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from polyroute.ports import KeptResponse
 from polyroute.storage.database import Database, Driver
@@ -26,8 +28,7 @@ class ResponseKeeper:
 
     def get(self, identifier: str, key_id: str | None) -> KeptResponse | None:
         """The answer, unless it is another key's, is out of date, or was never kept."""
-        with self._lock:
-            driver = self._connection()
+        with self._using() as driver:
             row = driver.execute(
                 driver.sql("SELECT response, items, key_id FROM responses WHERE id = ? AND expires_at > ?"),
                 (identifier, driver.timestamp(time.time())),
@@ -38,8 +39,7 @@ class ResponseKeeper:
 
     def keep(self, kept: KeptResponse, key_id: str | None) -> None:
         """Keep an answer; one of the same id is replaced."""
-        with self._lock:
-            driver = self._connection()
+        with self._using() as driver:
             now = time.time()
             driver.execute(
                 driver.sql(
@@ -63,17 +63,29 @@ class ResponseKeeper:
         """Delete an answer; False when this key has none of that id."""
         if self.get(identifier, key_id) is None:
             return False
-        with self._lock:
-            driver = self._connection()
+        with self._using() as driver:
             return driver.execute(driver.sql("DELETE FROM responses WHERE id = ?"), (identifier,)).rowcount > 0
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
-            if self._driver is not None:
-                self._driver.close()
-                self._driver = None
+            self._drop()
 
-    def _connection(self) -> Driver:
-        self._driver = self._driver or self._database.connect()
-        return self._driver
+    @contextmanager
+    def _using(self) -> Iterator[Driver]:
+        """The connection, whole: one that broke meanwhile, with its server, is replaced."""
+        with self._lock:
+            if self._driver is not None and not self._driver.works:
+                self._drop()
+            self._driver = self._driver or self._database.connect()
+            try:
+                yield self._driver
+            except Exception:
+                self._drop()
+                raise
+
+    def _drop(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            with suppress(Exception):  # a connection that broke may also fail to close
+                driver.close()

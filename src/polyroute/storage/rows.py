@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from polyroute.storage.values import money_text
+from polyroute.storage.values import money_text, timestamp_text
 from polyroute.types.records import AttemptRecord, RequestRecord
 
 if TYPE_CHECKING:
     from polyroute.storage.database import Driver
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(RequestRecord))
-_ELSEWHERE = frozenset({"attempts", "shared_decision"})
+_ELSEWHERE = frozenset({"attempts", "shared_decision", "charges"})
 
 REQUEST_COLUMNS = tuple(name for name in _FIELDS if name not in _ELSEWHERE)
 """The columns of `requests`: the record's fields, in their order, without those that have tables of their own."""
@@ -66,7 +66,9 @@ _MOST_SHAPES = 24
 
 _REST = sorted(map(_FIELDS.index, _ELSEWHERE), reverse=True)
 _CREATED_AT = REQUEST_COLUMNS.index("created_at")
-_COST = REQUEST_COLUMNS.index("cost_usd")
+_MONEY_COLUMNS = tuple(
+    REQUEST_COLUMNS.index(name) for name in ("cost_usd", "reported_credits", "priced_cost_usd", "credits")
+)
 _JSON_COLUMNS = tuple(REQUEST_COLUMNS.index(name) for name in ("drops", "dropped_parameters", "tags"))
 _STARTED_AT = ATTEMPT_COLUMNS.index("started_at")
 _ATTEMPT_COST = ATTEMPT_COLUMNS.index("cost_usd")
@@ -78,19 +80,31 @@ Columns = list[Sequence[Any]]
 """Rows by column: the values of each column, in the order of the rows."""
 
 
-def request_columns(records: Sequence[RequestRecord], timestamp: Callable[[float], Any]) -> Columns:
+class Notation(msgspec.Struct, frozen=True):
+    """How a database is handed what is neither text nor number: moments, and documents that were encoded as JSON."""
+
+    moment: Callable[[float], Any]
+    document: Callable[[bytes], Any]
+
+
+SQLITE = Notation(timestamp_text, bytes.decode)
+POSTGRESQL = Notation(lambda seconds: timestamp_text(seconds) + "+00", msgspec.Raw)
+
+
+def request_columns(records: Sequence[RequestRecord], notation: Notation) -> Columns:
     """The values of REQUEST_COLUMNS for some requests, at least one. An empty list or mapping is NULL."""
     columns: Columns = list(zip(*map(_values, records), strict=True))
     for index in _REST:
         del columns[index]
-    columns[_CREATED_AT] = [timestamp(moment) for moment in columns[_CREATED_AT]]
-    columns[_COST] = _money(columns[_COST])
+    columns[_CREATED_AT] = [notation.moment(moment) for moment in columns[_CREATED_AT]]
+    for index in _MONEY_COLUMNS:
+        columns[index] = _money(columns[index])
     for index in _JSON_COLUMNS:
-        columns[index] = [_json.encode(value).decode() if value else None for value in columns[index]]
+        columns[index] = [notation.document(_json.encode(value)) if value else None for value in columns[index]]
     return columns
 
 
-def attempt_columns(records: Sequence[RequestRecord], timestamp: Callable[[float], Any]) -> Columns:
+def attempt_columns(records: Sequence[RequestRecord], notation: Notation) -> Columns:
     """The values of ATTEMPT_COLUMNS for the attempts of some requests; no column when there are none."""
     rows = [
         (record.id, record.operation, record.simulated, *_values(attempt))
@@ -100,7 +114,7 @@ def attempt_columns(records: Sequence[RequestRecord], timestamp: Callable[[float
     if not rows:
         return []
     columns: Columns = list(zip(*rows, strict=True))
-    columns[_STARTED_AT] = [timestamp(moment) for moment in columns[_STARTED_AT]]
+    columns[_STARTED_AT] = [notation.moment(moment) for moment in columns[_STARTED_AT]]
     columns[_ATTEMPT_COST] = _money([cost_of(record, attempt) for record in records for attempt in record.attempts])
     return columns
 
@@ -134,7 +148,9 @@ def model_row(record: RequestRecord) -> tuple[str, str, str, str] | None:
 
 
 class Inserts:
-    """Inserts rows into one table; a row whose key is there already is left alone."""
+    """Inserts rows into one table; a row whose key is there already is left alone. `block` rows should come at once."""
+
+    block = BLOCK
 
     def __init__(self, driver: Driver, table: str, names: Sequence[str]) -> None:
         self._driver = driver
@@ -174,6 +190,37 @@ class Inserts:
             for size in _SIZES
         }
         return used
+
+
+class RecordsetInserts:
+    """As Inserts, for PostgreSQL: all rows are one parameter, a JSON document that the server takes apart by the table's own
+    types. That costs this side a tenth of binding every value."""
+
+    block = 1024
+
+    def __init__(self, driver: Driver, table: str, names: Sequence[str]) -> None:
+        self._driver = driver
+        self._table = table
+        self._names = names
+        self._statements: dict[tuple[str, ...], str] = {}
+
+    def run(self, columns: Columns) -> int:
+        """Insert all rows; how many were new."""
+        if not columns:
+            return 0
+        used = [at for at, values in enumerate(columns) if values[0] is not None or values.count(None) != len(values)]
+        names = tuple(self._names[at] for at in used)
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*[columns[at] for at in used], strict=True)]
+        statement = self._statements.get(names)
+        if statement is None:
+            if len(self._statements) >= _MOST_SHAPES:
+                self._statements.clear()
+            listed = ",".join(names)
+            statement = self._statements[names] = (
+                f"INSERT INTO {self._table} ({listed}) SELECT {listed} "  # noqa: S608 - names of our own
+                f"FROM json_populate_recordset(NULL::{self._table}, %s::json) ON CONFLICT DO NOTHING"
+            )
+        return self._driver.execute(statement, (_json.encode(rows).decode(),)).rowcount
 
 
 _LARGEST_INTEGER = 2**63 - 1

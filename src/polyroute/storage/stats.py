@@ -77,7 +77,8 @@ def _stats(category: Category, provider: str, tally: _Tally) -> ProviderStats:
 
 
 _SELECT = """
-SELECT operation, provider, outcome, error_kind, SUM(attempts), SUM(cost_usd), SUM(priced), SUM(duration_ms)
+SELECT operation, provider, outcome, error_kind,
+CAST(SUM(attempts) AS BIGINT), SUM(cost_usd), CAST(SUM(priced) AS BIGINT), SUM(duration_ms)
 FROM attempt_totals {where} GROUP BY operation, provider, outcome, error_kind
 """
 

@@ -7,16 +7,19 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from polyroute.storage.charges import write_charges
 from polyroute.storage.database import Database, Driver
-from polyroute.storage.frames import MAGIC, encode_frame
+from polyroute.storage.frames import begin_file, encode_frame
 from polyroute.storage.rollups import RollupWriter
 from polyroute.storage.rows import (
     ATTEMPT_COLUMNS,
-    BLOCK,
     DECISION_COLUMNS,
     MODEL_COLUMNS,
+    POSTGRESQL,
     REQUEST_COLUMNS,
+    SQLITE,
     Inserts,
+    RecordsetInserts,
     attempt_columns,
     clean,
     decision_rows,
@@ -41,10 +44,12 @@ class RowWriter:
     def __init__(self, database: Database, rejected: Path) -> None:
         self._driver: Driver = database.connect()
         self._rejected = rejected / "rejected.corrupt"
-        self._requests = Inserts(self._driver, "requests", REQUEST_COLUMNS)
-        self._attempts = Inserts(self._driver, "attempts", ATTEMPT_COLUMNS)
-        self._models = Inserts(self._driver, "ai_models", MODEL_COLUMNS)
-        self._decisions = Inserts(self._driver, "decisions", DECISION_COLUMNS)
+        self._notation = SQLITE if self._driver.kind == "sqlite" else POSTGRESQL
+        inserts = Inserts if self._driver.kind == "sqlite" else RecordsetInserts
+        self._requests = inserts(self._driver, "requests", REQUEST_COLUMNS)
+        self._attempts = inserts(self._driver, "attempts", ATTEMPT_COLUMNS)
+        self._models = inserts(self._driver, "ai_models", MODEL_COLUMNS)
+        self._decisions = inserts(self._driver, "decisions", DECISION_COLUMNS)
         self._upsert = self._driver.sql(UPSERT)
         self._rollups = RollupWriter(self._driver)
         self._known_models: set[str] = set()
@@ -56,9 +61,9 @@ class RowWriter:
         database are raised, and nothing was written.
         """
         try:
-            return self._write(records, BLOCK)
+            return self._write(records, self._requests.block)
         except _KnownError:
-            return self._write_one_by_one(records)
+            return self._write_unknown(records)
         except Exception as error:
             if not _is_refusal(error):
                 raise
@@ -68,9 +73,15 @@ class RowWriter:
         """Close the connection."""
         self._driver.close()
 
-    def _write_one_by_one(self, records: Sequence[RequestRecord]) -> int:
+    def _write_unknown(self, records: Sequence[RequestRecord]) -> int:
         """As `write`, for records of which the database has some: those are not counted a second time."""
+        unknown = {record.id: record for record in records}
+        for identifier in self._known(list(unknown)):
+            del unknown[identifier]
+        records = list(unknown.values())
         try:
+            return self._write(records, self._requests.block)
+        except _KnownError:  # another writer was faster with some
             return self._write(records, 1)
         except Exception as error:
             if not _is_refusal(error):
@@ -80,32 +91,41 @@ class RowWriter:
     def _write(self, records: Sequence[RequestRecord], step: int) -> int:
         """Write all in one transaction, `step` at a time; a small step also keeps this thread from holding the interpreter
         for long. Raises _KnownError, unless the step is 1, when one of them is not new."""
-        timestamp = self._driver.timestamp
+        notation = self._notation
         new_models: set[str] = set()
         added = 0
         totals = Totals()
+        charged: list[RequestRecord] = []
         self._rollups.begin()
         with self._driver.transaction():
             for start in range(0, len(records), step):
                 chunk = records[start : start + step]
-                new = self._requests.run(request_columns(chunk, timestamp))
+                new = self._requests.run(request_columns(chunk, notation))
                 if new != len(chunk):
                     if step > 1:
                         raise _KnownError
                     continue
                 added += new
-                self._attempts.run(attempt_columns(chunk, timestamp))
+                self._attempts.run(attempt_columns(chunk, notation))
                 if decisions := decision_rows(chunk):
                     self._decisions.run(list(zip(*decisions, strict=True)))
                 totals.add(chunk)
                 self._rollups.add(chunk)
+                charged += [record for record in chunk if record.charges]
                 new_models |= self._add_models(chunk)
             for row in totals.rows():
                 self._driver.execute(self._upsert, row)
             self._rollups.write()
+            if charged:
+                write_charges(self._driver, charged)
         self._known_models |= new_models
         self._rollups.committed()
         return added
+
+    def _known(self, identifiers: Sequence[str]) -> list[str]:
+        marks = ",".join("?" * len(identifiers))
+        statement = self._driver.sql(f"SELECT id FROM requests WHERE id IN ({marks})")  # noqa: S608 - marks only
+        return [row[0] for row in self._driver.execute(statement, identifiers).fetchall()]
 
     def _add_models(self, records: Sequence[RequestRecord]) -> set[str]:
         unseen = {record.model_id: record for record in records if record.model_id not in self._known_models}
@@ -128,7 +148,7 @@ class RowWriter:
                 raise
             frame = encode_frame(record)
             with self._rejected.open("ab") as file:
-                file.write(frame if file.tell() else MAGIC + frame)
+                file.write(frame if file.tell() else begin_file() + frame)
             logger.error(  # noqa: TRY400 - the error's words suffice, and a traceback could show content
                 "the database refuses the record of request %s (%s); it is kept in %s", record.id, error, self._rejected
             )

@@ -115,7 +115,8 @@ class FailedAttempt(msgspec.Struct, frozen=True):
 class PolyrouteError(Exception):
     """A request that cannot be answered. Surfaces render it in the caller's dialect.
 
-    `param` names the offending field, `attempts` what each target answered, `retry_after` is in seconds.
+    `param` names the offending field, `attempts` what each target answered, `retry_after` is in seconds. `status` takes the
+    place of the error table's.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class PolyrouteError(Exception):
         retry_after: float | None = None,
         attempts: tuple[FailedAttempt, ...] = (),
         request_id: str | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -137,10 +139,11 @@ class PolyrouteError(Exception):
         self.retry_after = retry_after
         self.attempts = attempts
         self.request_id = request_id
+        self._status = status
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
         """Header fields that belong to the answer, beside those that every error has."""
 
     @property
     def status(self) -> int:
-        """The HTTP status of the error table."""
-        return ERROR_TABLE[self.kind].status
+        """The HTTP status: the error table's, unless this error has its own."""
+        return self._status or ERROR_TABLE[self.kind].status

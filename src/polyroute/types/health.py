@@ -31,6 +31,8 @@ class Totals(msgspec.Struct, array_like=True):
     tokens_out: dict[str, int] = msgspec.field(default_factory=dict)
     cost_usd: dict[str, float] = msgspec.field(default_factory=dict)
     requests: dict[str, int] = msgspec.field(default_factory=dict)
+    unmetered: int = 0
+    """Requests that the ledger has no record of, because the journal was full."""
 
 
 class Uptime(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,11 +110,32 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     drill: DrillHealth | None
 
 
+class LedgerHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How the ledger stands on this machine. `writer` says whether one is there; what it has not said is None. `database`:
+    whether it took the last rows; `error`: why it did not. `rows` and `bytes` wait in the journal, the oldest for
+    `oldest_seconds`; `journal_bytes` is its room on the disk, `limit_bytes` how large that may grow, `when_full` what
+    becomes of calls then. `unjournaled` wait in this worker's memory because the disk is full."""
+
+    writer: bool
+    database: bool | None
+    rows: int | None
+    bytes: int | None
+    oldest_seconds: float | None
+    written: int | None
+    error: str | None
+    journal_bytes: int
+    limit_bytes: int
+    when_full: str
+    full: bool
+    unjournaled: int
+
+
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     """All providers that are on, as all workers of this machine see them together."""
 
     workers: int
     providers: tuple[ProviderHealth, ...]
+    ledger: LedgerHealth | None = None
 
 
 class Series(msgspec.Struct, frozen=True):

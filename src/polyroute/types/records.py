@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from polyroute.types.budgets import Charge
 from polyroute.types.limits import Limits
 
 RequestStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "PROCESSING"]
@@ -84,6 +85,25 @@ class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults
     """The decision behind the plan: its JSON, or the id of one in the table `decisions`."""
     shared_decision: str | None = None
     """The JSON of the decision that `decision` names, with the first request of a process that names it."""
+    credits: Decimal | None = None
+    """What the caller was charged in credits; None where credits play no part."""
+    charges: list[Charge] = msgspec.field(default_factory=list)
+    """What it used up of budgets."""
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
+    image_size: str | None = None
+    image_quality: str | None = None
+    megapixels: float | None = None
+    video_seconds: float | None = None
+    video_size: str | None = None
+    provider_requests: int | None = None
+    web_searches: int | None = None
+    compute_seconds: float | None = None
+    hardware: str | None = None
+    service_tier: str | None = None
+    reported_credits: Decimal | None = None
+    priced_cost_usd: Decimal | None = None
+    """What the price table says, where `cost_usd` is what the provider reported."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,11 @@ import pytest
 from genai_prices.data import providers
 
 from polyroute.catalog import prices
-from polyroute.catalog.prices import CatalogPrices, read_unit_prices
+from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.token_prices import PROVIDERS, TokenPrices, extract, price_at, read_snapshot, write_snapshot
-from polyroute.pricing import exact_cost
-from polyroute.types.usage import Usage
+from polyroute.catalog.unit_prices import UnitPrices, read_unit_prices
+from polyroute.pricing import cost_of, exact_cost
+from polyroute.types.usage import Price, Usage
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -188,7 +189,7 @@ def test_a_version_names_its_tables_and_their_date(book: CatalogPrices) -> None:
         ('provider = "x"\nmodels = ["m"]\nunit = "hour"\nusd = 1\nchecked = 2026-01-01\nsource = "s"', "hour"),
         ('provider = "x"\nmodels = ["m"]\nunit = "second"\nusd = -1\nchecked = 2026-01-01\nsource = "s"', "below zero"),
         (('provider = "x"\nmodels = ["m", "M"]\nunit = "second"\nusd = 1\nchecked = 2026-01-01\nsource = "s"\n'
-         '[[price]]\nprovider = "x"\nmodels = ["m"]\nunit = "image"\nusd = 1\nchecked = 2026-01-01\nsource = "s"'),
+         '[[price]]\nprovider = "x"\nmodels = ["m"]\nunit = "second"\nusd = 2\nchecked = 2026-01-01\nsource = "s"'),
          "two prices"),
     ],
 )  # fmt: skip
@@ -196,3 +197,113 @@ def test_a_row_without_date_or_sense_is_refused(tmp_path: Path, row: str, words:
     (tmp_path / "prices.toml").write_text(f"[[price]]\n{row}\n")
     with pytest.raises(ValueError, match=words):
         read_unit_prices(tmp_path / "prices.toml")
+
+
+ROW = 'provider = "x"\nmodels = ["m"]\nchecked = 2026-01-01\nsource = "s"\n'
+MOMENT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def table(tmp_path: Path, *rows: str) -> UnitPrices:
+    text = "".join(f"[[price]]\n{'' if 'provider' in row else ROW}{row}\n" for row in rows)
+    (tmp_path / "prices.toml").write_text(text)
+    return read_unit_prices(tmp_path / "prices.toml")
+
+
+def price_of(units: UnitPrices, moment: datetime = MOMENT, model: str = "m") -> Price:
+    row = units.find("x", model)
+    assert row is not None
+    price = row.price_at(moment)
+    assert price is not None
+    return price
+
+
+def test_a_price_without_a_date_is_refused_with_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"price 1: .*the day on which it was read: write checked = 2026-11-21"):
+        table(tmp_path, 'provider = "x"\nmodels = ["m"]\nunit = "image"\nusd = 1\nsource = "s"')
+    with pytest.raises(ValueError, match="the place where it was read"):
+        table(tmp_path, 'provider = "x"\nmodels = ["m"]\nunit = "image"\nusd = 1\nchecked = 2026-11-21\nsource = ""')
+
+
+def test_units_of_one_model_go_together(tmp_path: Path) -> None:
+    units = table(
+        tmp_path,
+        'unit = "megapixel"\nusd = 0.03',
+        'unit = "video_second"\nusd = 0.05\nvideos = [{size = "720p", usd = 0.07}]',
+        'unit = "compute_second"\nhardware = [{name = "gpu", usd = 0.001}]',
+        'unit = "factor"\nfactors = {batch = 0.5}',
+        'provider = "x"\nmodels = ["*"]\nunit = "credit"\nusd = 1\nper = 100\nchecked = 2026-02-01\nsource = "s"',
+    )
+    price = price_of(units)
+    assert exact_cost(Usage(megapixels=2.0), price) == Decimal("0.06")
+    assert exact_cost(Usage(video_seconds=2.0, video_size="720p", tier="batch"), price) == Decimal("0.07")
+    assert exact_cost(Usage(compute_seconds=5.0, hardware="gpu"), price) == Decimal("0.005")
+    assert price.credit == Decimal("0.01")
+    assert price.version == "polyroute 2026-01-01"
+    assert price_of(units, model="anything else").credit == Decimal("0.01")
+
+
+def test_what_was_made_is_charged_and_not_the_time_that_it_took(tmp_path: Path) -> None:
+    price = price_of(table(tmp_path, 'unit = "image"\nusd = 0.04', 'unit = "compute_second"\nusd = 1'))
+    assert exact_cost(Usage(images=1, compute_seconds=3.0), price) == Decimal("0.04")
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (datetime(2026, 6, 30, 12, tzinfo=UTC), "1"),
+        (datetime(2026, 7, 1, 12, tzinfo=UTC), "2"),
+        (datetime(2026, 7, 1, 23, tzinfo=UTC), "0.5"),
+        (datetime(2026, 7, 2, 3, 59, tzinfo=UTC), "0.5"),
+        (datetime(2026, 7, 2, 4, 0, tzinfo=UTC), "2"),
+    ],
+)
+def test_prices_change_on_a_day_and_by_the_time_of_day(tmp_path: Path, moment: datetime, expected: str) -> None:
+    units = table(
+        tmp_path,
+        'unit = "image"\nusd = 1',
+        'unit = "image"\nusd = 2\nsince = 2026-07-01',
+        'unit = "image"\nusd = 0.5\ndaily_from = 22:00:00\ndaily_until = 04:00:00\nsince = 2026-07-01',
+    )
+    assert price_of(units, moment).image == Decimal(expected)
+
+
+def test_what_has_ended_has_no_price(tmp_path: Path) -> None:
+    row = table(tmp_path, 'unit = "image"\nusd = 1\nuntil = 2026-09-24').find("x", "m")
+    assert row is not None
+    assert row.price_at(MOMENT) is None
+    assert row.price_at(datetime(2026, 9, 23, tzinfo=UTC)) is not None
+
+
+def test_tokens_have_tiers_by_the_length_of_the_prompt(tmp_path: Path) -> None:
+    price = price_of(
+        table(tmp_path, 'unit = "tokens"\ntokens = {input = 1, output = 2}\ntiers = [{above = 200000, input = 3}]')
+    )
+    assert exact_cost(Usage(input=200_000, output=0), price) == Decimal("0.2")
+    assert exact_cost(Usage(input=200_001, output=1_000_000), price) == Decimal("2.600003")
+
+
+def test_image_tokens_are_priced_where_the_token_table_does_not_tell_them_apart(book: CatalogPrices) -> None:
+    price = book.price("openai", "gpt-image-2")
+    assert price is not None
+    usage = Usage(input=12, image_input=0, output=0, image_output=1372, images=1, image_size="1536x1024")
+    assert exact_cost(usage, price) == (12 * Decimal(5) + 1372 * Decimal(30)) / 1_000_000
+
+
+def test_every_row_of_ours_makes_a_price(book: CatalogPrices) -> None:
+    units = read_unit_prices(Path(prices.__file__).with_name("prices.toml"))
+    assert len(units.targets) > 120
+    for provider, model in units.targets:
+        row = units.find(provider, model)
+        assert row is not None
+        price = row.price_at(datetime(2026, 9, 1, tzinfo=UTC))
+        assert price is not None, (provider, model)
+        assert price.is_known or price.factors
+
+
+def test_a_batch_is_half_price_and_says_so(book: CatalogPrices) -> None:
+    price = book.price("anthropic", "claude-sonnet-4-5")
+    cost, half = (cost_of(Usage(input=1000, output=100, tier=tier), price) for tier in (None, "batch"))
+    assert cost is not None
+    assert half is not None
+    assert half.usd * 2 == cost.usd
+    assert half.price_version == f"{cost.price_version}, batch x 0.5"

@@ -27,7 +27,7 @@ providers:
     mark_up: 1.05
     model_facts:
       openai/gpt-4o:
-        {context: 128000, tags: [eu], capabilities: [tools], price: {input: 2.5, output: 10, cache_write: 3}}
+        {context: 128000, tags: [eu], capabilities: [tools], price: {date: 2026-11-20, input: 2.5, output: 10, cache_write: 3}}
 routes:
   mine:
     policy: balanced
@@ -165,6 +165,14 @@ REFUSED = {
         "providers:\n  openai:\n    model_facts:\n      gpt: {price: {input: -1}}",
         "polyroute.yaml:4: providers.openai.model_facts.gpt.price.input: wrong value", "at least 0",
     ),
+    "price-without-date": (
+        "providers:\n  openai:\n    model_facts:\n      gpt: {price: {input: 1}}",
+        "polyroute.yaml:4: providers.openai.model_facts.gpt.price:", "add date: 2026-11-20",
+    ),
+    "price-in-unknown-currency": (
+        "providers:\n  openai:\n    model_facts:\n      gpt: {price: {input: 1, date: 2026-11-20, currency: CNY}}",
+        "polyroute.yaml:4: providers.openai.model_facts.gpt.price.currency:", "currencies.CNY",
+    ),
     "mark-up": ("providers:\n  openai: {mark_up: 0}", "polyroute.yaml:2: providers.openai.mark_up:", "more than 0"),
 }  # fmt: skip
 
@@ -206,3 +214,16 @@ def test_an_amount_says_at_which_rate_of_which_day() -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="an amount and its currency"):
         read_amount(text, {})
+
+
+def test_a_price_in_another_currency_is_converted_at_the_dated_rate(tmp_path: Path) -> None:
+    catalog = load(
+        "currencies: {CNY: {per_usd: 8, date: 2026-11-19}}\n"
+        "providers:\n  openai:\n    model_facts:\n"
+        "      gpt: {price: {date: 2026-11-20, currency: cny, input: 2, output: 16}}",
+        tmp_path,
+    )
+    price = catalog.providers["openai"].model_facts["gpt"].price
+    assert price is not None
+    assert (price.input, price.output) == (Decimal("0.25"), Decimal(2))
+    assert price.version == "configuration 2026-11-20, 8.0 CNY a dollar on 2026-11-19"

@@ -31,8 +31,8 @@ CONFIG: dict[str, Any] = {
         "openai": {
             "tags": ["us"],
             "model_facts": {
-                "dear": {"price": {"input": 10, "output": 30}, "context": 1000},
-                "cheap": {"price": {"input": 1, "output": 3}, "context": 500, "tags": ["eu"]},
+                "dear": {"price": {"date": "2026-11-20", "input": 10, "output": 30}, "context": 1000},
+                "cheap": {"price": {"date": "2026-11-20", "input": 1, "output": 3}, "context": 500, "tags": ["eu"]},
             },
         },
     },

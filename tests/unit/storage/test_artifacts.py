@@ -37,8 +37,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[MediaStore]:
-    async with media_store(tmp_path, clock=clock) as made:
+async def store(tmp_path: Path, database_url: str, clock: Clock) -> AsyncIterator[MediaStore]:
+    async with media_store(tmp_path, clock=clock, url=database_url) as made:
         yield made
 
 

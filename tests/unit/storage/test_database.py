@@ -16,9 +16,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from polyroute.storage import schema
-from polyroute.storage.database import SCHEMA_HEAD, StorageError, display_url, open_database
+from polyroute.storage.database import SCHEMA_HEAD, StorageError, display_url, known_database, open_database
 from polyroute.storage.migrate import alembic_config
 from polyroute.storage.rows import ATTEMPT_COLUMNS, KEY_COLUMNS, REQUEST_COLUMNS
+from support.postgres_server import PostgresServer
 
 
 def change(path: Path, *statements: str) -> None:
@@ -26,6 +27,20 @@ def change(path: Path, *statements: str) -> None:
         for statement in statements:
             connection.execute(statement)
         connection.commit()
+
+
+def spoil(url: str, statement: str) -> None:
+    driver = known_database(url).connect()
+    driver.execute(statement)
+    driver.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/a.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.empty()
 
 
 def test_the_known_head_is_the_newest_migration() -> None:
@@ -79,14 +94,14 @@ def test_a_start_at_head_imports_neither_sqlalchemy_nor_alembic(tmp_path: Path) 
     assert answer.stdout == "[]\n", answer.stderr
 
 
-def test_workers_that_start_together_migrate_once(tmp_path: Path) -> None:
+def test_workers_that_start_together_migrate_once(empty_url: str) -> None:
     errors: list[StorageError] = []
     barrier = threading.Barrier(4)
 
     def start() -> None:
         barrier.wait()
         try:
-            open_database(f"sqlite:///{tmp_path}/a.db").close()
+            open_database(empty_url).close()
         except StorageError as error:
             errors.append(error)
 
@@ -98,11 +113,11 @@ def test_workers_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert errors == []
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    open_database(f"sqlite:///{tmp_path}/a.db").close()
-    change(tmp_path / "a.db", "UPDATE alembic_version SET version_num = '9999'")
+def test_a_newer_schema_is_refused(database_url: str) -> None:
+    open_database(database_url).close()
+    spoil(database_url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageError, match=r"9999.*newer.*upgrade Polyroute"):
-        open_database(f"sqlite:///{tmp_path}/a.db")
+        open_database(database_url)
 
 
 @pytest.mark.parametrize(
@@ -115,11 +130,17 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         ("DROP TABLE alembic_version", "tables of another program.*new file"),
     ],
 )
-def test_a_broken_schema_is_refused(tmp_path: Path, damage: str, words: str) -> None:
-    open_database(f"sqlite:///{tmp_path}/a.db").close()
-    change(tmp_path / "a.db", damage)
+def test_a_broken_schema_is_refused(database_url: str, damage: str, words: str) -> None:
+    open_database(database_url).close()
+    spoil(database_url, damage)
     with pytest.raises(StorageError, match=words):
-        open_database(f"sqlite:///{tmp_path}/a.db")
+        open_database(database_url)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"postgresql://u:\*\*\*@.*check that the server runs") as caught:
+        open_database(f"postgresql://u:secret@localhost/d?host={tmp_path}")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

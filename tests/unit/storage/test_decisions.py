@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polyroute.storage.database import open_database
+from polyroute.storage.database import Database, open_database
 from polyroute.storage.decisions import LedgerDecisions
 from polyroute.storage.ledger import JournaledLedger
 from support.ledger_records import settled
 
 
-def test_a_shared_decision_is_stored_once_and_found_for_every_request_that_names_it(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/a.db")
-    ledger = JournaledLedger(database)
+def test_a_shared_decision_is_stored_once_and_found_for_every_request_that_names_it(
+    database: Database, tmp_path: Path
+) -> None:
+    ledger = JournaledLedger(database, tmp_path / "journal")
     ledger.record(settled("req_1", decision="0011", shared_decision='["shared"]'))
     ledger.record(settled("req_2", decision="0011"))
     ledger.record(settled("req_3", decision='["own"]'))
@@ -33,7 +34,6 @@ def test_a_shared_decision_is_stored_once_and_found_for_every_request_that_names
     assert first is not None
     assert first.attempts[0].target == "aimlapi/gpt-4o-mini"
     assert first.created_at.startswith("2026-")
-    database.close()
 
 
 def test_decisions_outlive_a_crash_with_the_journal(tmp_path: Path) -> None:

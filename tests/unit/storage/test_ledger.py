@@ -5,31 +5,35 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import sqlalchemy as sa
 
 from polyroute.storage import schema
 from polyroute.storage.database import Database, open_database
-from polyroute.storage.journal import Journal
-from polyroute.storage.ledger import JournaledLedger, journal_folder
+from polyroute.storage.journal import SEGMENT_BYTES, Journal
+from polyroute.storage.ledger import JournaledLedger, JournalTerms
+from polyroute.storage.ledger_writer import LedgerWriter
 from polyroute.storage.models import ModelRow, sync_models
 from polyroute.storage.writer import RowWriter
+from support.eventually import eventually
 from support.ledger_records import attempt, settled
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path}/ledger.db")
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.journal"
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[JournaledLedger]:
-    ledger = JournaledLedger(database, window=0.0)
+def ledger(database: Database, folder: Path) -> Iterator[JournaledLedger]:
+    ledger = JournaledLedger(database, folder, window=0.0)
     yield ledger
     ledger.close()
 
@@ -83,6 +87,7 @@ def test_empty_collections_and_unknown_money_are_null_in_sql(database: Database,
     ) == [(1,)]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_moments_and_money_read_well_in_the_shell(database: Database, ledger: JournaledLedger) -> None:
     ledger.record(settled("a", cost_usd=Decimal("1E-7")))
     ledger.record(settled("b", cost_usd=Decimal("0.25")))
@@ -95,7 +100,15 @@ def test_moments_and_money_read_well_in_the_shell(database: Database, ledger: Jo
     shell.close()
 
 
-def test_the_operators_queries_run(database: Database, ledger: JournaledLedger) -> None:
+def operators_queries() -> list[str]:
+    """The first three queries of the documentation, as they stand there."""
+    text = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    section = text[text.index("## Dashboards") :]
+    block = section[section.index("```sql\n") + 7 : section.index("```\n\n", section.index("```sql\n"))]
+    return [part.strip() for part in block.split(";") if part.strip()][:3]
+
+
+def test_the_operators_queries_run_as_they_are_documented(database: Database, ledger: JournaledLedger) -> None:
     sync_models(
         database,
         [ModelRow(id="chat:text", name="text", provider="aimlapi", operation="chat", token_cost=Decimal("2.5"))],
@@ -104,26 +117,37 @@ def test_the_operators_queries_run(database: Database, ledger: JournaledLedger) 
     ledger.record(settled("b", actual_provider="openai"))
     ledger.record(settled("c", status="FAILED", actual_provider="openai"))
     ledger.flush()
-    assert rows(
-        database,
-        """SELECT actual_provider, COUNT(*) AS total_requests,
-        SUM(CASE WHEN status = 'COMPLETED' THEN 1 ELSE 0 END) AS successful,
-        ROUND(100.0 * SUM(CASE WHEN status = 'COMPLETED' THEN 1 ELSE 0 END) / COUNT(*), 2) AS success_rate_pct
-        FROM requests WHERE actual_provider IS NOT NULL GROUP BY actual_provider ORDER BY total_requests DESC""",
-    ) == [("openai", 2, 1, 50.0), ("aimlapi", 1, 1, 100.0)]
-    assert rows(
-        database,
-        """SELECT m.provider AS user_selected_provider, r.actual_provider, COUNT(*) AS times_used
-        FROM requests r JOIN ai_models m ON r.model_id = m.id WHERE r.actual_provider IS NOT NULL
-        GROUP BY m.provider, r.actual_provider ORDER BY times_used DESC""",
-    ) == [("aimlapi", "openai", 2), ("aimlapi", "aimlapi", 1)]
-    assert rows(
-        database,
-        """SELECT m.name AS user_model, m.provider AS expected_provider, r.actual_provider, COUNT(*) AS requests,
-        m.token_cost AS model_credit_cost
-        FROM requests r JOIN ai_models m ON r.model_id = m.id WHERE r.actual_provider IS NOT NULL
-        GROUP BY m.name, m.provider, r.actual_provider, m.token_cost""",
-    ) == [("text", "aimlapi", "aimlapi", 1, 2.5), ("text", "aimlapi", "openai", 2, 2.5)]
+    by_provider, by_choice, by_label = operators_queries()
+    assert [(*row[:3], float(row[3])) for row in rows(database, by_provider)] == [
+        ("openai", 2, 1, 50.0),
+        ("aimlapi", 1, 1, 100.0),
+    ]
+    assert rows(database, by_choice) == [("aimlapi", "openai", 2), ("aimlapi", "aimlapi", 1)]
+    assert sorted((*row[:4], float(row[4])) for row in rows(database, by_label)) == [
+        ("text", "aimlapi", "aimlapi", 1, 2.5),
+        ("text", "aimlapi", "openai", 2, 2.5),
+    ]
+
+
+ISSUED = [
+    """SELECT actual_provider, COUNT(*) AS total_requests, SUM(CASE WHEN status = 'COMPLETED' THEN 1 ELSE 0 END) AS successful,
+       ROUND(100.0 * SUM(CASE WHEN status = 'COMPLETED' THEN 1 ELSE 0 END) / COUNT(*), 2) AS success_rate_pct
+FROM requests WHERE actual_provider IS NOT NULL GROUP BY actual_provider ORDER BY total_requests DESC""",
+    """SELECT m.provider AS user_selected_provider, r.actual_provider, COUNT(*) AS times_used
+FROM requests r JOIN ai_models m ON r.model_id = m.id WHERE r.actual_provider IS NOT NULL
+GROUP BY m.provider, r.actual_provider ORDER BY times_used DESC""",
+    """SELECT m.name AS user_model, m.provider AS expected_provider, r.actual_provider, COUNT(*) AS requests, {label}
+FROM requests r JOIN ai_models m ON r.model_id = m.id WHERE r.actual_provider IS NOT NULL
+GROUP BY m.name, m.provider, r.actual_provider, m.token_cost""".format(label="m.token_cost AS model_credit_cost"),
+]
+"""As they were promised to operators, letter by letter."""
+
+
+def test_the_documented_queries_are_the_promised_ones() -> None:
+    documented = [
+        "\n".join(line for line in query.splitlines() if not line.startswith("--")) for query in operators_queries()
+    ]
+    assert documented == ISSUED
 
 
 def test_a_label_that_no_catalog_announced_is_added_by_its_first_use(
@@ -143,27 +167,70 @@ def test_many_records_arrive_exactly_once(database: Database, ledger: JournaledL
     for number in range(1500):
         ledger.record(settled(f"req_{number}"))
     assert ledger.flush()
-    assert ledger.pending == 0
+    assert ledger.unwritten == 0
     assert rows(database, "SELECT COUNT(*), COUNT(DISTINCT id) FROM requests") == [(1500, 1500)]
     assert rows(database, "SELECT COUNT(*) FROM attempts") == [(1500,)]
+    assert rows(database, "SELECT SUM(attempts) FROM attempt_totals") == [(1500,)]
 
 
-def test_closing_writes_everything_and_leaves_no_file(database: Database) -> None:
-    ledger = JournaledLedger(database, window=60.0)
+def test_a_record_that_comes_twice_is_written_and_counted_once(database: Database, folder: Path) -> None:
+    writer = RowWriter(database, folder)
+    assert writer.write([settled("a"), settled("b")]) == 2
+    assert writer.write([settled("b"), settled("c"), settled("c")]) == 1
+    writer.close()
+    assert rows(database, "SELECT id FROM requests ORDER BY id") == [("a",), ("b",), ("c",)]
+    assert rows(database, "SELECT SUM(attempts) FROM attempt_totals") == [(3,)]
+
+
+def test_closing_writes_everything_and_leaves_no_journal(database: Database, folder: Path) -> None:
+    ledger = JournaledLedger(database, folder, window=60.0)
     ledger.record(settled())
     ledger.close()
     assert rows(database, "SELECT COUNT(*) FROM requests") == [(1,)]
-    assert list(journal_folder(database).iterdir()) == []
+    assert list(folder.glob("*.journal")) == []
 
 
-def test_what_a_dead_process_left_is_replayed_at_start(database: Database) -> None:
-    dead = Journal(journal_folder(database))
+def test_what_a_dead_process_left_is_written_up(database: Database, folder: Path) -> None:
+    dead = Journal(folder)
     dead.append(settled("req_dead"))
     dead.close()
-    ledger = JournaledLedger(database)
-    assert ledger.recovery.added == 1
-    assert rows(database, "SELECT id FROM requests") == [("req_dead",)]
+    ledger = JournaledLedger(database, folder, window=0.0)
+    eventually(lambda: rows(database, "SELECT id FROM requests") == [("req_dead",)])
     ledger.close()
+
+
+def test_a_ledger_that_only_records_leaves_the_writing_to_the_holder_of_the_pen(
+    database: Database, folder: Path
+) -> None:
+    recording = JournaledLedger(database, folder, writes=False)
+    writer = LedgerWriter(database, folder)
+    recording.record(settled("a"))
+    assert not recording.flush(timeout=0.05)
+    assert writer.run_pass()
+    assert recording.flush(timeout=0.05)
+    recording.record(settled("b"))
+    closing = threading.Thread(target=recording.close)
+    closing.start()
+    while closing.is_alive():
+        writer.run_pass()
+    writer.close()
+    assert rows(database, "SELECT id FROM requests ORDER BY id") == [("a",), ("b",)]
+
+
+def test_a_ledger_whose_writer_is_gone_writes_up_its_own_at_the_end(database: Database, folder: Path) -> None:
+    recording = JournaledLedger(database, folder, writes=False)
+    recording.record(settled("a"))
+    recording.close()
+    assert rows(database, "SELECT id FROM requests") == [("a",)]
+
+
+def test_there_is_one_writer_at_a_time(database: Database, folder: Path) -> None:
+    first, second = LedgerWriter(database, folder), LedgerWriter(database, folder)
+    assert first.take_pen()
+    assert not second.take_pen()
+    first.close()
+    assert second.take_pen()
+    second.close()
 
 
 class Outage:
@@ -182,20 +249,25 @@ class Outage:
 
 
 def test_an_outage_loses_nothing_and_is_logged_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     outage = Outage(monkeypatch)
-    ledger = JournaledLedger(database, window=0.0)
+    ledger = JournaledLedger(database, folder, window=60.0)
     for number in range(10):
-        ledger.record(settled(f"req_{number}"))
-        assert not ledger.flush(timeout=0.05)
-    assert ledger.pending == 10
-    assert ledger.journal_bytes > 1000
-    assert not ledger.available
+        ledger.record(settled(f"req_{number}", created_at=time.time() - 5))
+        assert not ledger.flush(timeout=0.02)
+    eventually(lambda: not ledger.flush(timeout=0.01) and ledger.health().rows == 10)
+    seen = ledger.health()
+    assert (seen.writer, seen.database, seen.error, seen.full) == (True, False, "unable to open database file", False)
+    assert seen.bytes is not None
+    assert 1000 < seen.bytes < seen.journal_bytes
+    assert seen.oldest_seconds is not None
+    assert 4 < seen.oldest_seconds < 60
     outage.on = False
     assert ledger.flush()
-    assert ledger.available
+    eventually(lambda: not ledger.flush() or ledger.health().database)
+    assert ledger.health().rows == 0
     assert rows(database, "SELECT COUNT(*) FROM requests") == [(10,)]
     ledger.close()
     assert [record.message.split(" (")[0] for record in caplog.records] == [
@@ -205,17 +277,54 @@ def test_an_outage_loses_nothing_and_is_logged_once(
 
 
 def test_an_outage_that_outlives_the_process_is_made_good_by_the_next(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outage = Outage(monkeypatch)
-    ledger = JournaledLedger(database, window=0.0)
+    ledger = JournaledLedger(database, folder, window=60.0)
     ledger.record(settled())
     ledger.close(timeout=0.05)
     outage.on = False
-    after = JournaledLedger(database)
-    assert after.recovery.added == 1
-    after.close()
+    JournaledLedger(database, folder).close()
     assert rows(database, "SELECT COUNT(*) FROM requests") == [(1,)]
+
+
+@pytest.mark.parametrize("choice", ["refuse", "continue"])
+def test_a_journal_that_is_full_refuses_calls_or_goes_on_unmetered_until_it_is_written_up(
+    tmp_path: Path,
+    folder: Path,
+    choice: Literal["refuse", "continue"],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outage = Outage(monkeypatch)
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    terms = JournalTerms(limit=3 * SEGMENT_BYTES, when_full=choice)
+    ledger = JournaledLedger(database, folder, window=0.01, terms=terms)
+    told: list[str | None] = []
+    unmetered: list[int] = []
+    ledger.on_full, ledger.on_unmetered = told.append, lambda: unmetered.append(1)
+    written = 0
+    while not ledger.health().full:
+        ledger.record(settled(f"req_{written}", input_text="x" * 20_000))
+        written += 1
+    assert ledger.health().journal_bytes > terms.limit
+    if choice == "refuse":
+        eventually(lambda: told)
+        assert "full" in str(told[0])
+        ledger.record(settled(f"req_{written}"))  # it was under way when the journal became full: it is written down
+        written += 1
+    else:
+        ledger.record(settled("req_unmetered"))
+        assert unmetered == [1]
+        assert "UNMETERED" in caplog.text
+    outage.on = False
+    assert ledger.flush()
+    eventually(lambda: not ledger.health().full)
+    ledger.record(settled("req_after"))
+    ledger.close()
+    assert told[1:] == ([None] if choice == "refuse" else [])
+    assert rows(database, "SELECT COUNT(*) FROM requests") == [(written + 1,)]
+    database.close()
 
 
 def test_a_full_disk_under_the_journal_does_not_lose_what_the_database_takes(
@@ -237,7 +346,7 @@ def test_a_full_disk_under_the_journal_does_not_lose_what_the_database_takes(
 
 
 def test_a_record_that_the_database_refuses_holds_up_no_other(
-    database: Database, ledger: JournaledLedger, caplog: pytest.LogCaptureFixture
+    database: Database, ledger: JournaledLedger, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger.record(settled("good"))
     ledger.record(settled("odd", input_tokens=2**63 + 1, latency_ms=float("nan")))
@@ -250,16 +359,16 @@ def test_a_record_that_the_database_refuses_holds_up_no_other(
         ("odd", None, 0.0),
     ]
     assert "bad" in caplog.text
-    assert (journal_folder(database) / "rejected.corrupt").stat().st_size > 100
+    assert (folder / "rejected.corrupt").stat().st_size > 100
 
 
 def test_damage_to_the_journal_in_use_costs_one_record_and_is_reported(
-    database: Database, caplog: pytest.LogCaptureFixture
+    database: Database, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger = JournaledLedger(database, window=60.0)
+    ledger = JournaledLedger(database, folder, window=60.0)
     for number in range(3):
         ledger.record(settled(f"req_{number}"))
-    (path,) = journal_folder(database).iterdir()
+    (path,) = folder.glob("*.journal")
     data = bytearray(path.read_bytes())
     data[data.index(b"req_1")] ^= 1
     path.write_bytes(data)
@@ -268,4 +377,4 @@ def test_damage_to_the_journal_in_use_costs_one_record_and_is_reported(
     ledger.close()
     assert rows(database, "SELECT id FROM requests ORDER BY id") == [("req_0",), ("req_2",), ("req_3",)]
     assert "damaged" in caplog.text
-    assert [kept.suffix for kept in journal_folder(database).iterdir()] == [".corrupt"]
+    assert {kept.suffix for kept in folder.iterdir()} == {".corrupt", ".lock"}

@@ -8,17 +8,12 @@ from pathlib import Path
 import pytest
 
 from polyroute.ports import ProviderStats
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.stats import LedgerStats
 from polyroute.storage.writer import RowWriter
 from polyroute.types.errors import ErrorKind
 from polyroute.types.records import RequestRecord
 from support.ledger_records import attempt, settled
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path}/ledger.db")
 
 
 def stats(database: Database, *records: RequestRecord, simulated: bool = False) -> dict[tuple[str, str], ProviderStats]:
@@ -130,11 +125,15 @@ def test_totals_agree_with_the_attempts_that_they_count(database: Database) -> N
         settled("c", attempts=[attempt(started_at=1_790_100_001.0, cost_usd=Decimal("0.2"))]),
     )
     driver = database.connect()
-    columns = "day, provider, SUM(attempts), SUM(priced), SUM(cost_usd), SUM(duration_ms)"
+    columns = (
+        "day, provider, CAST(SUM(attempts) AS BIGINT), CAST(SUM(priced) AS BIGINT), SUM(cost_usd), SUM(duration_ms)"
+    )
     summed = driver.execute(f"SELECT {columns} FROM attempt_totals GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
-    columns = "date(started_at), provider, COUNT(*), COUNT(cost_usd), SUM(cost_usd), SUM(duration_ms)"
+    columns = "CAST(date(started_at) AS TEXT), provider, COUNT(*), COUNT(cost_usd), SUM(cost_usd), SUM(duration_ms)"
     counted = driver.execute(f"SELECT {columns} FROM attempts GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
     driver.close()
     assert [row[:4] for row in summed] == [row[:4] for row in counted]
-    assert [row[4:] for row in summed] == [pytest.approx(row[4:]) for row in counted]
+    assert [[float(sums) for sums in row[4:]] for row in summed] == [
+        pytest.approx([float(sums) for sums in row[4:]]) for row in counted
+    ]
     assert len(summed) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from polyroute.dialects.service_tiers import unusual_tier
 from polyroute.types.usage import Usage
 
 
@@ -19,9 +20,11 @@ def parse_usage(raw: dict[str, Any]) -> Usage:
     if output is not None and thinking is not None:
         thinking = min(thinking, output)
         output -= thinking
+    searches = _count(_inner(raw, "server_tool_use"), "web_search_requests")
     return Usage(
         input=_count(raw, "input_tokens"), cache_read=_count(raw, "cache_read_input_tokens"), cache_write_5m=five,
-        cache_write_1h=hour, output=output, reasoning=thinking, raw=raw,
+        cache_write_1h=hour, output=output, reasoning=thinking, tier=unusual_tier(raw.get("service_tier")), raw=raw,
+        web_searches=searches or None,
     )  # fmt: skip
 
 

@@ -303,13 +303,15 @@ def parse_answer(body: bytes) -> list[AnyEvent]:
 
 
 def read_usage(raw: dict[str, Any]) -> Usage:
-    """True counts where they are told, else the billed ones; cached tokens are inside the input, reasoning in the output."""
+    """True counts where they are told, else the billed ones, which are fewer: the system's own tokens are not charged. Cached
+    tokens are inside the input, reasoning in the output."""
     tokens, billed = raw.get("tokens") or {}, raw.get("billed_units") or {}
     cached, reasoning = _count(raw.get("cached_tokens")), _count(tokens.get("reasoning_tokens"))
     inputs, outputs = (
         _count(tokens.get(name)) if _count(tokens.get(name)) is not None else _count(billed.get(name))
         for name in ("input_tokens", "output_tokens")
     )
+    charged = (_count(billed.get("input_tokens")), _count(billed.get("output_tokens")))
     if outputs is None or (reasoning or 0) > outputs:
         reasoning = None
     return Usage(
@@ -317,6 +319,8 @@ def read_usage(raw: dict[str, Any]) -> Usage:
         cache_read=cached,
         output=outputs if outputs is None or reasoning is None else outputs - reasoning,
         reasoning=reasoning,
+        charged_input=None if charged == (inputs, outputs) else charged[0],
+        charged_output=None if charged == (inputs, outputs) else charged[1],
         raw=raw,
     )
 

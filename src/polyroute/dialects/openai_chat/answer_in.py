@@ -18,6 +18,7 @@ from polyroute.dialects.openai_chat.wire import (
     WireChoice,
     decode_answer,
 )
+from polyroute.dialects.service_tiers import with_tier
 from polyroute.dialects.sse import SseDecoder
 from polyroute.types.chat import AnyEvent, Extra, Measured, Started
 from polyroute.types.errors import AttemptFailed, ErrorKind
@@ -172,7 +173,8 @@ class _AnswerReading:
         self._meta = answer.meta or self._meta
         self._usage = usage or self._usage
         if usage or (answer.meta and self._usage):
-            events.append(Measured(usage=observe_usage(self._usage or {}, self._meta)))
+            counted = observe_usage(self._usage or {}, self._meta)
+            events.append(Measured(usage=with_tier(counted, answer.service_tier)))
 
     def _add_choice(self, wire: WireChoice, events: list[AnyEvent], raw: bytes) -> None:
         number = wire.index or 0

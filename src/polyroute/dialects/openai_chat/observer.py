@@ -11,6 +11,7 @@ import msgspec
 from polyroute.dialects.openai_chat.failures import failed, failed_inside
 from polyroute.dialects.openai_chat.usage import observe_usage
 from polyroute.dialects.openai_chat.wire import FINISH_KINDS, NOT_JSON, WireAnswer, WireMessage, decode_answer
+from polyroute.dialects.service_tiers import with_tier
 from polyroute.ports import Observation
 from polyroute.types.errors import AttemptFailed, ErrorKind
 
@@ -184,10 +185,10 @@ class ChatObserver:
 
 def observe_chat(body: bytes) -> Observation:
     """What a whole answer says. Raises AttemptFailed for an error object, a page, or an answer that holds nothing."""
-    seen = Observation()
     answer = read_whole(body)
-    seen.model, seen.upstream_id = answer.model or None, answer.id or None
-    note_usage(seen, answer, body)
+    seen = Observation(model=answer.model or None, upstream_id=answer.id or None)
+    if answer.usage or answer.x_groq or answer.meta:
+        note_usage(seen, answer, body)
     for choice in answer.choices or ():
         if choice.message is not None and (length := _delivered(choice.message)) is not None:
             seen.meaningful = True
@@ -245,6 +246,8 @@ def note_usage(seen: Observation, answer: WireAnswer, raw: bytes) -> None:
         usage = usage or (told if isinstance(told, dict) else None)
     if usage:
         seen.usage = observe_usage(usage, answer.meta)
+        if answer.service_tier is not None:
+            seen.usage = with_tier(seen.usage, answer.service_tier)
     elif answer.meta is not None and isinstance(spent := answer.meta.get("usage"), dict):
         seen.usage = observe_usage({**((seen.usage and seen.usage.raw) or {}), **spent})
 

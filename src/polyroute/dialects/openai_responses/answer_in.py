@@ -10,6 +10,7 @@ from polyroute.dialects.openai_chat.failures import failed, failed_inside
 from polyroute.dialects.openai_chat.wire import NOT_JSON
 from polyroute.dialects.openai_responses.output_in import OutputReading
 from polyroute.dialects.openai_responses.usage import observe_usage
+from polyroute.dialects.service_tiers import with_tier
 from polyroute.dialects.sse import SseDecoder
 from polyroute.types.chat import AnyEvent, Extra, Finish, Finished, FinishKind, Measured, Started
 from polyroute.types.errors import AttemptFailed, ErrorKind
@@ -248,7 +249,7 @@ class _ResponseReading:
         if _text(response.get("service_tier")):
             events.append(Extra(dialect=Dialect.OPENAI_RESPONSES, fields={"service_tier": response["service_tier"]}))
         if isinstance(usage := response.get("usage"), dict):
-            events.append(Measured(usage=observe_usage(usage)))
+            events.append(Measured(usage=with_tier(observe_usage(usage), response.get("service_tier"))))
         events.append(Finished(finish=Finish(unified, reason or _text(status))))
         self.finished = True
 
