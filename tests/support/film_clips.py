@@ -75,3 +75,11 @@ def volume(path: Path, start: float = 0.0, seconds: float | None = None, band: i
     ]  # fmt: skip
     told = subprocess.run(command, capture_output=True, timeout=60, check=True).stderr.decode()
     return float(re.findall(r"mean_volume: (-?[\d.]+) dB", told)[-1])
+
+
+def loudness(path: Path) -> float:
+    """The integrated loudness in LUFS (EBU R 128)."""
+    assert FFMPEG is not None
+    command = [FFMPEG, "-hide_banner", "-nostdin", "-i", str(path), "-af", "ebur128", "-f", "null", "-"]
+    told = subprocess.run(command, capture_output=True, timeout=60, check=True).stderr.decode()
+    return float(re.findall(r"I:\s+(-?[\d.]+) LUFS", told)[-1])

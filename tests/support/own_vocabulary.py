@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -36,3 +37,10 @@ async def ask_in_own_words(
     assert isinstance(answer, WholeAnswer)
     made: dict[str, Any] = json.loads(answer.body)
     return made
+
+
+async def until_begun(gateway: MediaGateway, provider: str, *, polled: bool = False) -> None:
+    """Waits until the provider was given something to do, and was asked for it where `polled`."""
+    async with asyncio.timeout(10):
+        while not [job for job in await gateway.jobs(provider) if job["polls"] or not polled]:
+            pass  # each look is a call over a socket

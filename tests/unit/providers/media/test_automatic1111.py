@@ -10,7 +10,7 @@ import pytest
 from polyroute.types.errors import PolyrouteError
 from support.media_files import png
 from support.media_gateway import MediaGateway
-from support.own_vocabulary import Watched, ask_in_own_words
+from support.own_vocabulary import Watched, ask_in_own_words, until_begun
 
 MODEL = "automatic1111/default"
 PICTURE = "data:image/png;base64," + base64.b64encode(png(64, 64)).decode()
@@ -52,9 +52,7 @@ async def test_it_enlarges(gateway: MediaGateway) -> None:
 async def test_who_stops_waiting_interrupts_it(gateway: MediaGateway) -> None:
     await gateway.control("*", job_seconds=30)
     asked = asyncio.create_task(ask_in_own_words(gateway, MODEL, task="text_to_image", prompt="slow"))
-    async with asyncio.timeout(10):
-        while not await gateway.jobs("automatic1111"):
-            await asyncio.sleep(0.02)
+    await until_begun(gateway, "automatic1111")
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked

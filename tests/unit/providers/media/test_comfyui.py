@@ -12,7 +12,7 @@ from polyroute.types.errors import PolyrouteError
 from support.local_services import local_gateway
 from support.media_files import png
 from support.media_gateway import MediaGateway
-from support.own_vocabulary import Watched, ask_in_own_words
+from support.own_vocabulary import Watched, ask_in_own_words, until_begun
 
 MODEL = "comfyui/sd_xl_base_1.0.safetensors"
 PICTURE = "data:image/png;base64," + base64.b64encode(png(64, 64)).decode()
@@ -92,18 +92,9 @@ async def test_work_that_fails_is_told(gateway: MediaGateway) -> None:
 async def test_who_stops_waiting_stops_the_work(gateway: MediaGateway) -> None:
     await gateway.control("*", job_seconds=30)
     asked = asyncio.create_task(ask_in_own_words(gateway, MODEL, task="text_to_image", prompt="slow"))
-    async with asyncio.timeout(10):
-        while not [job for job in await gateway.jobs("comfyui") if job["polls"]]:
-            await asyncio.sleep(0.02)
+    await until_begun(gateway, "comfyui", polled=True)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
     [job] = await gateway.jobs("comfyui")
     assert job["state"] == "canceled"
-
-
-async def test_the_same_key_is_the_same_work(gateway: MediaGateway) -> None:
-    await gateway.fail("comfyui", "accept_lost", times=1)
-    answer = await gateway.http.post("/v1/images/generations", json={"model": MODEL, "prompt": "x"})
-    assert len(await gateway.jobs("comfyui")) <= 1
-    assert answer.status_code in (200, 502)

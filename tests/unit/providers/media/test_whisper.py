@@ -51,7 +51,7 @@ async def test_a_server_of_openais_dialect_is_recognised(tmp_path: Path) -> None
 
 
 async def test_a_service_that_fails_is_followed_by_the_next(gateway: MediaGateway) -> None:
-    await gateway.fail("whisper", "http_error", status=503, times=5)
+    await gateway.fail("whisper", "status", status=503, times=5)
     route = {"model": "transcription", "polyroute": '{"fallbacks": []}'}
     answer = await gateway.http.post("/v1/audio/transcriptions", files=FILES, data={"model": route["model"]})
     assert answer.status_code == 200
