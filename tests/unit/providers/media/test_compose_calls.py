@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,12 @@ async def test_uploads_become_a_stored_film_with_its_progress_and_entry(gateway:
     watched = Watched()
     timeline = {"clips": [{"source": ids[0]}, {"source": 0}], "width": 320, "height": 180, "fps": 25}
     made = await ask_in_own_words(
-        gateway, "compose", watched, task="compose", timeline=timeline, inputs=[{"role": "video", "artifact": ids[1]}]
+        gateway,
+        "ffmpeg/ffmpeg",
+        watched,
+        task="compose",
+        timeline=timeline,
+        inputs=[{"role": "video", "artifact": ids[1]}],
     )
     [artifact] = made["artifacts"]
     assert (artifact["media_type"], artifact["width"], artifact["height"]) == ("video/mp4", 320, 180)
@@ -58,7 +64,7 @@ async def test_what_cannot_be_composed_is_the_callers_error(
     gateway: MediaGateway, timeline: dict[str, object], param: str
 ) -> None:
     with pytest.raises(PolyrouteError) as refused:
-        await ask_in_own_words(gateway, "compose", task="compose", timeline=timeline)
+        await ask_in_own_words(gateway, "ffmpeg/ffmpeg", task="compose", timeline=timeline)
     assert refused.value.status == 400
     assert refused.value.param == param
 
@@ -73,9 +79,9 @@ async def test_a_mask_that_is_transparent_where_to_paint_becomes_white_there(
     files = {"image": ("a.png", png(64, 64), "image/png"), "mask": ("mask.png", mask.read_bytes(), "image/png")}
     data = {"model": "automatic1111/default", "prompt": "a hat", "size": "512x512"}
     await gateway.post("/v1/images/edits", files=files, data=data)
-    [job] = await gateway.jobs("automatic1111")
+    [call] = [row for row in await gateway.seen("automatic1111") if row["path"].endswith("/img2img")]
     sent = tmp_path / "sent.png"
-    sent.write_bytes(base64.b64decode(job["body"]["mask"]))
+    sent.write_bytes(base64.b64decode(call["body"]["mask"]))
     assert color_at(sent, 0, 10, 30) == (0, 0, 0)
     assert color_at(sent, 0, 50, 30) == (255, 255, 255)
 
@@ -115,3 +121,27 @@ async def test_without_ffmpeg_the_extra_is_named(tmp_path: Path, monkeypatch: py
             "/v1/images/edits", status=400, files=files, data={"model": "automatic1111/default", "prompt": "x"}
         )
         assert "extra 'media'" in answer.json()["error"]["message"]
+
+
+async def test_the_timeline_of_the_documentation_is_made(tmp_path: Path, gateway: MediaGateway) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "media.md").read_text(encoding="utf-8")
+    timeline = text.partition("<!-- timeline -->")[2].partition("```json")[2].partition("```")[0]
+    files = {
+        "file-intro": clip(tmp_path / "intro.mp4", 2.0), "file-talk": clip(tmp_path / "talk.mp4", 2.5, "480x270"),
+        "file-music": make(tmp_path / "music.wav", "-f", "lavfi", "-i", "sine=frequency=600:duration=1"),
+    }  # fmt: skip
+    for name, file in files.items():
+        upload = {"file": (file.name, file.read_bytes(), "application/octet-stream")}
+        made = (await gateway.post("/v1/files", files=upload, data={"purpose": "user_data"})).json()["id"]
+        timeline = timeline.replace(name, made)
+    picture = "data:image/png;base64," + base64.b64encode(png(64, 48)).decode()
+    made = await ask_in_own_words(
+        gateway,
+        "ffmpeg/ffmpeg",
+        task="compose",
+        timeline=json.loads(timeline),
+        inputs=[{"role": "image", "url": picture}],
+    )
+    film, *pictures = made["artifacts"]
+    assert film["duration_s"] == pytest.approx(1.5 + 2.5 / 1.25 - 0.5 + 2, abs=1 / 30)
+    assert [one["width"] for one in pictures] == [160, 160]
