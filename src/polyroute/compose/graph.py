@@ -128,7 +128,9 @@ class GraphWriter:
             return
         speed = "" if clip.speed == 1 else f"setpts=PTS/{fixed(clip.speed)},"
         # What lies behind the cut must not be seen where the input is slower than the output: hence the first `trim`.
-        cut = "" if segment.probe.still else f"trim=end={fixed((segment.used or 0.0) + 0.0005)},"
+        # A picture is repeated first: filters that join frames would end with the only one.
+        again = f"loop=loop=-1:size=1:start=0,setpts=N/({self._rate})/TB,"
+        cut = again if segment.probe.still else f"trim=end={fixed((segment.used or 0.0) + 0.0005)},"
         fades = faded("fade", clip.fade_in, clip.fade_out, float(segment.frames / plan.fps))
         shaped = self._fitted(clip.fit or plan.timeline.fit, number)
         self._parts.append(
