@@ -34,13 +34,16 @@ class SharedHead:
 
 class WireRequest(msgspec.Struct, frozen=True):
     """One HTTP request as it goes out. `url` is absolute; `headers` lack Host, Content-Length and Connection, which the
-    transport writes. `head` is the same for requests that differ in nothing but their bodies."""
+    transport writes. `head` is the same for requests that differ in nothing but their bodies. `once`: it goes out on a new
+    connection, because what a kept connection that is closed meanwhile does not answer is sent again, and this must not
+    be."""
 
     method: str
     url: str
     headers: Headers
     body: bytes | Body = b""
     head: SharedHead | None = None
+    once: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
