@@ -19,7 +19,7 @@ from polyroute.ports.analytics import (
     SeriesQuery,
 )
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
-from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
+from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.media import (
     Callback,
@@ -27,6 +27,7 @@ from polyroute.ports.media import (
     FailureReader,
     FormPart,
     Immediate,
+    Local,
     LocalService,
     Maker,
     MediaAdapter,
@@ -36,6 +37,7 @@ from polyroute.ports.media import (
     ModelLister,
     Queued,
     Reply,
+    Report,
     SocketOpener,
     Streamed,
     VoiceLister,
@@ -83,8 +85,10 @@ __all__ = [
     "KeyStore",
     "Ledger",
     "LedgerReader",
+    "Local",
     "LocalService",
     "Maker",
+    "MaskConverter",
     "MediaAdapter",
     "MediaSocket",
     "MediaStream",
@@ -96,6 +100,7 @@ __all__ = [
     "ProviderStats",
     "Queued",
     "Reply",
+    "Report",
     "RequestPage",
     "RequestQuery",
     "RequestReader",

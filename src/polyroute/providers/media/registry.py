@@ -12,8 +12,13 @@ from polyroute.ports import MediaAdapter
 _CLASSES: dict[str, str] = {
     "aihubmix": "aihubmix:AiHubMixMedia",
     "aimlapi": "aimlapi:AimlMedia",
+    "automatic1111": "automatic1111:Automatic1111Media",
+    "chatterbox": "chatterbox:ChatterboxMedia",
+    "comfyui": "comfyui:ComfyUIMedia",
     "elevenlabs": "elevenlabs.adapter:ElevenLabsMedia",
+    "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "fal": "fal:FalMedia",
+    "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
     "google": "google.adapter:GoogleMedia",
     "kie": "kie:KieMedia",
     "openai": "openai:OpenAIMedia",
@@ -23,6 +28,7 @@ _CLASSES: dict[str, str] = {
     "runpod": "runpod:RunpodMedia",
     "runware": "runware.adapter:RunwareMedia",
     "together": "together:TogetherMedia",
+    "whisper": "whisper:WhisperMedia",
     "xai": "xai:XaiMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
