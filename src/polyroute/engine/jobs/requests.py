@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from polyroute.compose.timeline import parse_timeline
 from polyroute.engine.envelope import invalid
 from polyroute.types.media import InputRole, MediaInput, MediaRequest, Task
 
@@ -122,6 +123,8 @@ def check_request(request: MediaRequest) -> None:
         )
     if request.task is Task.COMPOSE and not request.timeline:
         raise invalid("'timeline' is required: what to put together, and how.", "timeline")
+    if request.timeline is not None:
+        parse_timeline(request.timeline)
     for number, item in enumerate(request.inputs):
         _check_input(item, number)
 

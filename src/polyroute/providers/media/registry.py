@@ -16,7 +16,6 @@ _CLASSES: dict[str, str] = {
     "chatterbox": "chatterbox:ChatterboxMedia",
     "comfyui": "comfyui:ComfyUIMedia",
     "elevenlabs": "elevenlabs.adapter:ElevenLabsMedia",
-    "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "fal": "fal:FalMedia",
     "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
     "google": "google.adapter:GoogleMedia",
