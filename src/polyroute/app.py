@@ -176,6 +176,7 @@ class App:
 
     def _use_budgets(self, some: bool) -> None:
         self.gateway.budgets = self._budgets if some else None
+        self.gateway.teams = self._budgets.teams or None
 
     def _close_for(self, reason: str | None) -> None:
         """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,14 @@ def test_a_broken_stream_is_charged_with_what_its_rescue_cost_too(sandbox: Simul
 # ---------------------------------------------------------------- whose budget
 
 
+def settled_by_team(gateway: GatewayProcess) -> dict[tuple[str | None, str | None], int]:
+    """Served requests by user and team, once every request that the test asked is there."""
+    rows = gateway.sql("SELECT user_id, team_id, status FROM requests")
+    if len(rows) < 13:
+        return {}
+    return Counter((row["user_id"], row["team_id"]) for row in rows if row["status"] == "COMPLETED")
+
+
 def test_keys_users_and_teams_each_have_their_own(sandbox: SimulatedProviders, tmp_path: Path) -> None:
     tiny = "0.001 USD"  # for one answer
     budgets = {"k": {"amount": tiny, "scope": "key", "subject": "poor", "window": "day"}}
@@ -218,7 +227,7 @@ def test_keys_users_and_teams_each_have_their_own(sandbox: SimulatedProviders, t
     command("users", "create", "alice", "--team", "research")
     command("users", "create", "bob", "--team", "research")
     keys = {name: command("keys", "create", "--name", name, *more) for name, *more in (
-        ("poor",), ("alice1", "--user", "alice"), ("alice2", "--user", "alice"), ("bobs", "--user", "bob"), ("free",),
+        ("poor",), ("alice1", "--user", "alice"), ("alice2", "--user", "alice"), ("bobs", "--user", "bob"), ("free",), ("watch", "--operator"),
     )}  # fmt: skip
     command("budgets", "set", "a", "--amount", tiny, "--user", "alice", "--window", "day")
     command("budgets", "set", "r", "--amount", "0.0013 USD", "--team", "research", "--window", "day")
@@ -235,6 +244,14 @@ def test_keys_users_and_teams_each_have_their_own(sandbox: SimulatedProviders, t
         assert status("alice1", polyroute={"user": "bob"}) == 402
         assert [status("bobs"), status("bobs")] == [200, 402], "the team's budget is shared"
         assert [status("free") for _ in range(4)] == [200] * 4
+        spent = eventually(lambda: settled_by_team(gateway))
+        assert spent == {("alice", "research"): 1, ("bob", "research"): 1, (None, None): 5}, "each row says whose it was"
+        asked = httpx.get(
+            f"{gateway.url}/admin/api/analytics?interval=total&since=1d&group_by=team&status=COMPLETED",
+            headers={"authorization": f"Bearer {keys['watch']}"}, trust_env=False,
+        )  # fmt: skip
+        figures = {one["team"]: one["requests"] for one in asked.json()["groups"]}
+        assert figures == {"research": 2, None: 5}, asked.text
 
 
 # ---------------------------------------------------------------- soft limits

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from polyroute.engine.admission import user_of
 from polyroute.engine.slices import Slice
 from polyroute.ports import Call
 from polyroute.ports.budgets import BudgetBank
@@ -58,6 +59,11 @@ class Budgets:
         self._tasks: set[asyncio.Task[object]] = set()
         self._rounds: asyncio.Task[None] | None = None
         self._reachable = True
+
+    @property
+    def teams(self) -> Mapping[str, str]:
+        """The team of each user that has one."""
+        return self._teams
 
     @property
     def worker(self) -> str:
@@ -151,7 +157,7 @@ class Budgets:
     def slices_for(self, call: Call, route: str) -> list[Slice]:
         """The current windows of all budgets that a call counts against."""
         key = call.key
-        user = (None if key is None else key.user_id) or call.options.user
+        user = user_of(call)
         now = self._clock()
         return [
             self._slice(budget, now)

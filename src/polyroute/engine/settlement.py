@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import reduce
 
 import msgspec
 
 from polyroute import pricing
+from polyroute.engine.admission import user_of
 from polyroute.engine.access import ProviderAccess, Ticket
 from polyroute.engine.content import Recorder
 from polyroute.engine.holds import Hold
@@ -61,7 +62,7 @@ class Settlement:
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
             requested_model=call.model, dialect=call.dialect, stream=call.stream,
-            user_id=call.options.user or (key.user_id if key is not None else None),
+            user_id=user_of(call),
             key_id=key.id if key is not None else None, tags=call.options.tags or {},
         )  # fmt: skip
 
@@ -82,6 +83,12 @@ class Settlement:
         record.route, record.policy = plan.route, plan.policy
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
+
+    def counts_for(self, teams: Mapping[str, str]) -> None:
+        """The team of its user, by the teams of all users."""
+        record = self._record
+        if record.user_id is not None:
+            record.team_id = teams.get(record.user_id)
 
     def labelled(self, model_id: str) -> None:
         """The label that the caller's `model` is."""
