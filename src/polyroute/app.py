@@ -149,7 +149,9 @@ class App:
             media=self.media.floor(),
         )  # fmt: skip
         self._budgets = Budgets(
-            LeaseBank(self._database, self._ledger.folder, self._ledger.writer), on_change=self._use_budgets
+            LeaseBank(self._database, self._ledger.folder, self._ledger.writer),
+            on_change=self._use_budgets,
+            counts=self.gateway.limits.refusals,
         )
         self.outbox = DeliveryBox(self._database)
         self._postman = Postman(self.outbox, _webhook_transport, webhooks_of(settings))

@@ -107,6 +107,9 @@ def budgets_set(
     downgrade_to: Annotated[str | None, typer.Option(help="The route of `downgrade`.")] = None,
     hard: Annotated[bool, typer.Option("--hard/--soft-only", help="Whether requests beyond it are refused.")] = True,
     unpriced: Annotated[str, typer.Option(help="refuse or allow targets whose price is unknown.")] = "refuse",
+    database_away: Annotated[
+        str, typer.Option(help="refuse or allow requests that cannot be checked, while the database is away.")
+    ] = "refuse",
     alert: Annotated[
         list[float] | None, typer.Option(help="Share at which to notify; may stand several times.")
     ] = None,
@@ -124,7 +127,7 @@ def budgets_set(
             {
                 "id": identifier, "amount": amount, "scope": scope, "subject": subject, "window": window,
                 "time_zone": time_zone, "soft_limit": soft_limit, "soft_action": soft_action,
-                "downgrade_to": downgrade_to, "hard": hard, "unpriced": unpriced,
+                "downgrade_to": downgrade_to, "hard": hard, "unpriced": unpriced, "database_away": database_away,
                 "alerts": tuple(alert) if alert else (0.8, 1.0),
             }
         )  # fmt: skip

@@ -31,7 +31,7 @@ def units_of(amount: Decimal) -> int:
 class Hold:
     """A request's reservations, one for each budget that it counts against. `label_price` is in credits."""
 
-    __slots__ = ("_budgets", "_conversation", "_extent", "_held", "_runtime", "_slices", "credits")
+    __slots__ = ("_budgets", "_conversation", "_extent", "_held", "_refused_by", "_runtime", "_slices", "credits")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Hold:
         self._runtime = runtime
         self._held = [0] * len(slices)
         self._extent: Extent | None = None
+        self._refused_by: str | None = None
         self.credits = label_price
 
     def add(self, slices: list[Slice]) -> None:
@@ -90,6 +91,7 @@ class Hold:
                 amount = dollars
             if amount is None:
                 if budget.unpriced == "refuse":
+                    self._refused_by = budget.id
                     return _unpriced(budget, target)
                 continue
             short = amount - self._held[at]
@@ -98,8 +100,16 @@ class Hold:
             try:
                 admitted = await self._budgets.acquire(one, short)
             except ConnectionError as error:
-                return PolyrouteError(ErrorKind.UNAVAILABLE, f"The budget '{budget.id}' cannot be checked: {error}.")
+                if budget.database_away == "allow":
+                    self._budgets.tell_unchecked(one)
+                    continue
+                return PolyrouteError(
+                    ErrorKind.UNAVAILABLE,
+                    f"The budget '{budget.id}' cannot be checked: {error}. `database_away: allow` would let requests pass.",
+                    code="budget_unavailable", retry_after=5, status=503,
+                )  # fmt: skip
             if not admitted:
+                self._refused_by = budget.id
                 refusal = _over_budget(one, short + self._held[at])
                 self._budgets.tell_exhausted(one, refusal.message)
                 return refusal
@@ -132,6 +142,8 @@ class Hold:
     def settle(self, record: RequestRecord) -> None:
         """Put the charges into the record, and release what is not spent. Called once, synchronously."""
         served = record.actual_provider is not None
+        if self._refused_by is not None and record.error_kind == ErrorKind.OVER_BUDGET:
+            self._budgets.tell_refused(self._refused_by)
         cost = None if record.cost_usd is None else units_of(record.cost_usd)
         for at, one in enumerate(self._slices):
             held, budget = self._held[at], one.budget

@@ -10,8 +10,8 @@ from functools import reduce
 import msgspec
 
 from polyroute import pricing
-from polyroute.engine.admission import user_of
 from polyroute.engine.access import ProviderAccess, Ticket
+from polyroute.engine.admission import user_of
 from polyroute.engine.content import Recorder
 from polyroute.engine.holds import Hold
 from polyroute.engine.planning import Planned, SharedDecision

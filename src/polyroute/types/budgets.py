@@ -45,6 +45,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     downgrade_to: str | None = None
     hard: bool = True
     unpriced: Literal["refuse", "allow"] = "refuse"
+    database_away: Literal["refuse", "allow"] = "refuse"
     alerts: tuple[float, ...] = (0.8, 1.0)
     source: Literal["settings", "api"] = "settings"
 
@@ -109,6 +110,19 @@ class BudgetBook(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     budgets: tuple[Budget, ...] = ()
     teams: dict[str, str] = {}
+
+
+class BudgetLevel(msgspec.Struct, frozen=True):
+    """A budget and how its current window stands, in units, as well as it is known."""
+
+    budget: Budget
+    spent: int
+    held: int
+
+    @property
+    def left(self) -> int:
+        """Units that nobody has spent or holds."""
+        return max(0, self.budget.limit - self.spent - self.held)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

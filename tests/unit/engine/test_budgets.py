@@ -68,6 +68,9 @@ class FakeBank:
         with self.vault.lock:
             return {key: self._state() for key in keys}
 
+    def look(self, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
+        return self.renew(keys)
+
     def tell_exhausted(self, budget: Budget, window: int, message: str) -> None:
         self.exhausted.append(message)
 
@@ -160,16 +163,40 @@ async def test_a_caller_who_leaves_while_it_waits_takes_nothing_along() -> None:
 
 
 async def test_a_database_that_is_away_refuses_only_what_is_not_leased() -> None:
-    vault = Vault(10_000_000)
-    budgets, bank = await opened(vault)
+    now, vault = 1000.0, Vault(10_000_000)
+    bank = FakeBank(vault, [budget(limit=vault.limit, window="total")])
+    budgets = Budgets(bank, interval=3600, monotonic=lambda: now)
+    await budgets.start()
     [one] = budgets.slices_for(call(), "text")
     assert await budgets.acquire(one, 100)
     bank.away = True
-    assert await budgets.acquire(one, 100), "the slice goes on"
+    now += 60
+    assert await budgets.acquire(one, 100), "the slice goes on for a minute"
     with pytest.raises(ConnectionError):
         await budgets.acquire(one, 5_000_000)
+    asked = bank.trips
+    with pytest.raises(ConnectionError):
+        await budgets.acquire(one, 5_000_000)
+    assert bank.trips == asked, "for a second nobody waits for the database again"
+    assert [(level.budget.id, level.held > 0) for level in await budgets.measure()] == [("all", True)]
+    now += 60
+    with pytest.raises(ConnectionError):
+        await budgets.acquire(one, 100)  # the lease may have been ended by now
     bank.away = False
+    now += 2
     assert await budgets.acquire(one, 5_000_000)
+    await closed(budgets)
+
+
+async def test_a_database_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyroute.engine.budgets._PATIENCE", 0.01)
+    budgets, bank = await opened(Vault(1000))
+    [one] = budgets.slices_for(call(), "text")
+    answers = threading.Event()
+    monkeypatch.setattr(bank, "lease", lambda *_: answers.wait(10) and Grant(0, WindowState()))
+    with pytest.raises(ConnectionError, match="does not answer"):
+        await budgets.acquire(one, 100)
+    answers.set()
     await closed(budgets)
 
 
