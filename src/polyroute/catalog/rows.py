@@ -39,7 +39,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     variables is written `A:B:C?` (the last one optional) and yields their values joined by colons.
     `base_url_environment` replaces the base URL; `base_url_suffix` is appended to it when the SDK's convention leaves it
     out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`. `media_adapter` makes what
-    `media` lists: by task the models that are known for it, the default first.
+    `media` lists: by task the models that are known for it, the default first. `options` are what the configuration may say
+    otherwise (`hosts`: further hosts that the credential may go to).
     """
 
     name: str
@@ -62,6 +63,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     quirks: dict[Dialect, QuirksEntry] = {}
     media_adapter: str | None = None
     media: dict[Task, tuple[str, ...]] = {}
+    options: dict[str, Any] = {}
 
     @property
     def serves(self) -> frozenset[Operation]:

@@ -82,14 +82,14 @@ class ClientTransport:
     async def send(self, request: WireRequest, timeouts: Timeouts, deadline: float) -> ClientAnswer:
         """Send and wait for the answer's headers; see `ports.Transport.send`."""
         address = parse_address(request.url)
-        encode_head(address.start(request.method), request.headers, 0)  # refuses what must not be sent
+        encode_head(address.start(request.method), request.headers)  # refuses what must not be sent
         if self._closed:
             raise AttemptFailed(failures.unavailable("the transport is closed"))
         if asyncio.get_running_loop().time() >= deadline:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))
         watch = _Watch(timeouts, deadline)
         try:
-            response = await self._request(request, watch, fresh=False)
+            response = await self._request(request, watch, fresh=request.fresh)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not watch.reused or not _unanswered(error):
                 raise AttemptFailed(_send_failure(error)) from None
@@ -197,6 +197,9 @@ class ClientAnswer:
             except AttemptFailed:
                 self.abort()
                 raise
+
+    def rest(self) -> None:
+        """It has to be received: what has arrived is aiohttp's to know."""
 
     async def receive(self, deadline: float) -> bytes:
         """Everything that has arrived, waiting until there is something; b"" at the end."""

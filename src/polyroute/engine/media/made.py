@@ -43,6 +43,9 @@ class MadeAnswer:
         self._stream = stream
         self._chunks = stream.chunks() if stream is not None else chunks
 
+    def rest(self) -> None:
+        """It is to be received."""
+
     async def receive(self, deadline: float) -> bytes:
         """The next bytes; b"" at the end. Raises AttemptFailed: `timeout` at the deadline."""
         if self._chunks is None:

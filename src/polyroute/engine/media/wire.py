@@ -94,6 +94,8 @@ class ProviderWire:
     ) -> Reply:  # fmt: skip
         """See `ports.MediaWire.call`."""
         request = self._request(method, path, json, form, body, headers, query, anonymous=anonymous)
+        if creates:
+            request = msgspec.structs.replace(request, fresh=True)
         pause = _FIRST_PAUSE
         for left in reversed(range(1 if creates else _TRIES)):
             try:

@@ -10,9 +10,13 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "aimlapi": "aimlapi:AimlMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "fal": "fal:FalMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
+    "together": "together:TogetherMedia",
+    "xai": "xai:XaiMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 
