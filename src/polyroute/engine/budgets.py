@@ -223,14 +223,20 @@ class Budgets:
             if not one.known:
                 one.state, one.known = states.get(one.key, _UNTOUCHED), True
 
+    def take(self, one: Slice, units: int) -> bool:
+        """Reserve units of a slice where it has that many."""
+        if not one.take(units, self._monotonic()):
+            return False
+        if one.available < units * 4 and one.leasing is None and not one.scarce:
+            self._begin_lease(one, units)  # ahead of those that come
+        return True
+
     async def acquire(self, one: Slice, units: int) -> bool:
         """Reserve units of a slice, asking the database where it has too few. False when the budget has no more.
 
         Raises ConnectionError when the database cannot be asked.
         """
-        if one.take(units, self._monotonic()):
-            if one.available < units * 4 and one.leasing is None and not one.scarce:
-                self._begin_lease(one, units)  # ahead of those that come
+        if self.take(one, units):
             return True
         one.waiting += units
         try:

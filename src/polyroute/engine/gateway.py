@@ -79,9 +79,7 @@ class Gateway:
             )
         runtime = self.runtime
         admitted: Admitted | None = None
-        settlement = Settlement(call, self._ledger, runtime.prices)
-        if self.teams is not None:
-            settlement.counts_for(self.teams)
+        settlement = Settlement(call, self._ledger, runtime.prices, self.teams)
         work: MediaWork | None = None
         opener: LaneOpener = open_lane
         if call.operation is not _CHAT and self._media is not None and call.operation in MEDIA_DIALECT_OF:

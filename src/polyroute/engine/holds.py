@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
 import msgspec
 
-from polyroute.engine.bounds import Extent, Limits, measure_request, most_it_costs, most_of_chat
+from polyroute.engine.bounds import (
+    Extent,
+    Limits,
+    measure_request,
+    most_it_costs,
+    most_of_chat,
+    most_of_plain,
+    plain_prompt,
+)
 from polyroute.engine.budgets import Budgets
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.runtime import LiveProvider, Runtime
@@ -16,16 +24,18 @@ from polyroute.ports import Headers
 from polyroute.routing.windows import iso_moment
 from polyroute.types.budgets import UNIT, Budget, Charge
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import ProviderKind
+from polyroute.types.operations import Operation, ProviderKind
 from polyroute.types.plans import Target
 from polyroute.types.records import RequestRecord
 
 _WAV_HEADER = 44
+_UNIT = Decimal(UNIT)
+_CHAT = Operation.CHAT
 
 
 def units_of(amount: Decimal) -> int:
     """An amount in US dollars or credits → units, rounded up."""
-    return int((amount * UNIT).to_integral_value(ROUND_CEILING))
+    return math.ceil(amount * _UNIT)
 
 
 class Hold:
@@ -98,7 +108,7 @@ class Hold:
             if short <= 0:
                 continue
             try:
-                admitted = await self._budgets.acquire(one, short)
+                admitted = self._budgets.take(one, short) or await self._budgets.acquire(one, short)
             except ConnectionError as error:
                 if budget.database_away == "allow":
                     self._budgets.tell_unchecked(one)
@@ -121,12 +131,24 @@ class Hold:
         if price is None:
             free = provider.row.kind is ProviderKind.LOCAL or target.model.endswith(":free")
             return 0 if free else None
-        extent = self._extent = self._extent or _extent_of(self._conversation)
+        conversation, facts = self._conversation, provider.row.model_facts.get(target.model)
+        context, call = None if facts is None else facts.context, conversation.call
+        if call.operation is _CHAT and conversation.persona is None and type(call.body) is bytes:
+            plain = plain_prompt(call.dialect, call.fields, call.body)
+            if plain is not None:
+                prompt, answer = plain
+                if answer is None:
+                    answer = provider.adapter.profile(target.model).max_output
+                allowed = answer or self._runtime.catalog.defaults.output_tokens
+                quick = most_of_plain(prompt + more, allowed, price, context)
+                if quick is not None:
+                    factor = provider.row.mark_up
+                    return quick if factor <= 1.0 else math.ceil(quick * factor)
+        extent = self._extent = self._extent or _extent_of(conversation)
         if more and extent.prompt is not None:
             extent = msgspec.structs.replace(extent, prompt=extent.prompt + more)
-        facts = provider.row.model_facts.get(target.model)
         limits = Limits(
-            context=None if facts is None else facts.context,
+            context=context,
             max_output=provider.adapter.profile(target.model).max_output,
         )
         allowance = self._runtime.catalog.defaults.output_tokens
@@ -164,10 +186,12 @@ class Hold:
         """`x-polyroute-budget-remaining`: of the budget that has the smallest part left, with its name and renewal."""
         if not self._slices:
             return []
-        one = self._slices[0]
-        if len(self._slices) > 1:
-            one = min(self._slices, key=lambda one: one.remaining / max(one.budget.limit, 1))
-        return [(b"x-polyroute-budget-remaining", one.budget.words(one.remaining).encode()), *one.labels]
+        tightest, least = self._slices[0], self._slices[0].remaining
+        for one in self._slices[1:]:
+            remaining = one.remaining
+            if remaining * tightest.budget.limit < least * one.budget.limit:
+                tightest, least = one, remaining
+        return [(b"x-polyroute-budget-remaining", tightest.budget.words(least).encode()), *tightest.labels]
 
 
 def _extent_of(conversation: Conversation) -> Extent:

@@ -38,7 +38,10 @@ class Settlement:
         "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
     )  # fmt: skip
 
-    def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
+    def __init__(
+        self, call: Call, ledger: Ledger, prices: PriceBook, teams: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
+        """`teams` are those of all users."""
         self._call = call
         self._ledger = ledger
         self._prices = prices
@@ -57,11 +60,13 @@ class Settlement:
         """What is charged when the request is settled."""
         self._credits: Decimal | None = None
         key = call.key
+        user = user_of(call)
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
             requested_model=call.model, dialect=call.dialect, stream=call.stream,
-            user_id=user_of(call),
+            user_id=user,
             key_id=key.id if key is not None else None, tags=call.options.tags or {},
+            team_id=None if teams is None or user is None else teams.get(user),
         )  # fmt: skip
 
     @property
@@ -81,12 +86,6 @@ class Settlement:
         record.route, record.policy = plan.route, plan.policy
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
-
-    def counts_for(self, teams: Mapping[str, str]) -> None:
-        """The team of its user, by the teams of all users."""
-        record = self._record
-        if record.user_id is not None:
-            record.team_id = teams.get(record.user_id)
 
     def labelled(self, model_id: str) -> None:
         """The label that the caller's `model` is."""

@@ -70,9 +70,11 @@ class Slice:
     @property
     def remaining(self) -> int:
         """Units that this worker knows it could still admit."""
-        if not self.budget.hard:
-            return max(0, self.budget.limit - self.spent)
-        return self.free + max(0, self.available)
+        budget, state = self.budget, self.state
+        if not budget.hard:
+            return max(0, budget.limit - self.spent)
+        free = budget.limit - state.spent - state.leased
+        return max(0, free) + max(0, self.available)
 
     @property
     def scarce(self) -> bool:

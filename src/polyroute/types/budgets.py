@@ -73,7 +73,7 @@ def format_units(units: int, *, in_credits: bool) -> str:
 def decimal_text(units: int) -> str:
     """Units as a decimal number in US dollars or credits, without needless zeros."""
     whole, rest = divmod(abs(units), UNIT)
-    text = f"{whole}.{rest:010}".rstrip("0").rstrip(".") if rest else str(whole)
+    text = f"{whole}.{rest:010}".rstrip("0") if rest else str(whole)
     return f"-{text}" if units < 0 else text
 
 
