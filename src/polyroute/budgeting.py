@@ -79,13 +79,14 @@ def budgets_list(config: Config = None, as_json: AsJson = False) -> None:
         print_json(reports)
         return
     print_table(
-        ("id", "for", "amount", "window", "spent", "held", "left", "soft", "renews", "from"),
+        ("id", "for", "amount", "spent", "held", "left", "soft", "renews", "from"),
         [
             (
-                one.budget.id, one.budget.holder, f"{one.budget.amount} {one.budget.currency}", one.budget.window,
+                one.budget.id, "all" if one.budget.scope == "installation" else one.budget.holder,
+                f"{one.budget.amount} {one.budget.currency}/{one.budget.window}",
                 one.spent, one.held, one.remaining + ("" if one.budget.hard else " (soft only)"),
                 "" if one.budget.soft_limit is None else f"{one.budget.soft_limit:.0%} {one.budget.soft_action}",
-                one.window_end or "never", one.budget.source,
+                (one.window_end or "never")[:10], one.budget.source,
             )
             for one in reports
         ],

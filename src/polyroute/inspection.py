@@ -23,6 +23,7 @@ from polyroute.routing.breakers import Breakers
 from polyroute.routing.decision import Decision
 from polyroute.routing.observations import Observations
 from polyroute.settings import Settings
+from polyroute.storage.budgets import missing_subject
 from polyroute.storage.database import open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.transport.client import ClientTransport
@@ -151,7 +152,7 @@ def doctor(settings: Settings, catalog: Catalog) -> list[str]:
     problems += [*settings.warnings, *catalog.warnings]
     if not any(row.enabled for row in catalog.providers.values()):
         problems.append("no provider is on: set a credential, or try `polyroute serve --sandbox`")
-    for warning in _price_warnings(settings, catalog):
+    for warning in (*_price_warnings(settings, catalog), *_budget_warnings(settings)):
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
     for problem in problems:
         console.print(f"[red]problem:[/red] {problem}", highlight=False)
@@ -223,6 +224,24 @@ def _check_database(settings: Settings, problems: list[str]) -> str:
     return f"{display_url(url)} is at the newest schema"
 
 
+def _budget_warnings(settings: Settings) -> list[str]:
+    """Budgets of users, teams and keys that the database does not know."""
+    if not settings.budgets:
+        return []
+    try:
+        driver = open_database(settings.storage.database).connect()
+    except Exception:  # noqa: BLE001 - what is wrong with the database is told beside
+        return []
+    try:
+        return [
+            f"budgets.{name} is for {one.scope} '{one.subject}', of which the database knows nothing: `{mending}` makes it"
+            for name, one in settings.budgets.items()
+            if (mending := missing_subject(driver, one.scope, one.subject)) is not None
+        ]
+    finally:
+        driver.close()
+
+
 def _price_warnings(settings: Settings, catalog: Catalog) -> list[str]:
     """Targets that no table, adopted list or configuration has a price for, and mark-ups of an unknown day."""
     try:
@@ -233,6 +252,12 @@ def _price_warnings(settings: Settings, catalog: Catalog) -> list[str]:
     prices = SnapshotPrices(catalog, tables)
     missing = [f"{name}/{model}" for name, model in charged_targets(catalog) if prices.price(name, model) is None]
     warnings = [f"no price is known for {', '.join(missing)}: cost will be NULL, not 0"] if missing else []
+    strict = [name for name, one in settings.budgets.items() if one.hard and one.unpriced == "refuse"]
+    if missing and strict:
+        warnings.append(
+            f"the hard limit of budgets.{', budgets.'.join(strict)} passes over targets without a price, these among them: "
+            "set their price under model_facts, or `unpriced: allow` for the budget"
+        )
     return warnings + [
         f"providers.{row.name}.mark_up has no date: add mark_up_date, so that the ledger can name it"
         for row in catalog.providers.values()

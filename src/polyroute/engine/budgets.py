@@ -21,6 +21,7 @@ from polyroute.ports import Call
 from polyroute.ports.budgets import BudgetBank
 from polyroute.routing.windows import window_at
 from polyroute.types.budgets import Budget, BudgetBook, BudgetLevel, Grant, WindowState
+from polyroute.types.records import RequestRecord
 
 log = logging.getLogger("polyroute.budgets")
 
@@ -34,6 +35,7 @@ _FORGOTTEN = 1200
 """Rounds after which a slice that nobody used is forgotten."""
 _MOST_KNOWN = 4096
 _MOST_MEASURED = 1000
+_MOST_DEARER = 100.0
 _PATIENCE = 5.0
 """Seconds that a request waits for the database."""
 _AWAY = 1.0
@@ -67,6 +69,8 @@ class Budgets:
         self._rounds: asyncio.Task[None] | None = None
         self._reachable = True
         self._away_until = 0.0
+        self.dearer: dict[tuple[str, str], float] = {}
+        """By target, how many times its list price a provider was seen to charge."""
         self.counts: dict[str, int] = {} if counts is None else counts
         """Requests refused by each budget (`budget NAME`), and those that it could not check (`unchecked NAME`)."""
 
@@ -296,6 +300,25 @@ class Budgets:
                 "UNCHECKED: requests are served beyond what budget '%s' leased before the database went away",
                 one.budget.id,
             )
+
+    def note_dearer(self, record: RequestRecord) -> None:
+        """A request cost more than was held for it: where the provider reports more than its list price, hold more from
+        now on."""
+        cost, priced, provider, model = (
+            record.cost_usd,
+            record.priced_cost_usd,
+            record.actual_provider,
+            record.actual_model,
+        )
+        if cost is None or not priced or provider is None or model is None or cost <= priced:
+            return
+        factor, target = min(float(cost / priced), _MOST_DEARER), (provider, model)
+        if factor > self.dearer.get(target, 1.0):
+            self.dearer[target] = factor
+            log.warning(
+                "%s/%s charges %.2f times its list price: budgets hold that much from now on; providers.%s.mark_up would "
+                "say so from the first request on", provider, model, factor, provider,
+            )  # fmt: skip
 
     def tell_refused(self, identifier: str) -> None:
         """A caller was refused by this budget."""

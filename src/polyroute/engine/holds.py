@@ -142,7 +142,7 @@ class Hold:
                 allowed = answer or self._runtime.catalog.defaults.output_tokens
                 quick = most_of_plain(prompt + more, allowed, price, context)
                 if quick is not None:
-                    factor = provider.row.mark_up
+                    factor = self._factor(provider, target)
                     return quick if factor <= 1.0 else math.ceil(quick * factor)
         extent = self._extent = self._extent or _extent_of(conversation)
         if more and extent.prompt is not None:
@@ -152,12 +152,19 @@ class Hold:
             max_output=provider.adapter.profile(target.model).max_output,
         )
         allowance = self._runtime.catalog.defaults.output_tokens
-        factor = provider.row.mark_up
+        factor = self._factor(provider, target)
         quick = most_of_chat(extent, price, limits, allowance)
         if quick is not None:
             return quick if factor <= 1.0 else math.ceil(quick * factor)
         found = most_it_costs(extent, price, limits, allowance, factor)
         return None if found is None else units_of(found)
+
+    def _factor(self, provider: LiveProvider, target: Target) -> float:
+        """On the list price: the provider's mark-up, or what it was seen to charge."""
+        factor, dearer = provider.row.mark_up, self._budgets.dearer
+        if dearer:
+            factor = max(factor, dearer.get((target.provider, target.model), 1.0))
+        return factor
 
     # ---------------------------------------------------------------- when it ends
 
@@ -177,6 +184,8 @@ class Hold:
                 spent = cost
             else:
                 spent = held  # an answer whose cost nobody can tell: what was set aside for it
+            if cost is not None and cost > held > 0 and not budget.in_credits:
+                self._budgets.note_dearer(record)
             used = one.settle(held, spent)
             self._held[at] = 0
             if spent:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import pytest
 
@@ -14,6 +15,7 @@ from polyroute.ports import Call, Options
 from polyroute.ports.budgets import WindowKey
 from polyroute.types.budgets import Budget, BudgetBook, Grant, WindowState
 from polyroute.types.operations import Dialect, Operation
+from polyroute.types.records import RequestRecord
 from support.budget_samples import budget
 
 
@@ -242,4 +244,24 @@ async def test_budgets_apply_by_user_team_and_route() -> None:
     assert names("alice", "text") == {"user-alice", "team-research", "route-text", "installation-None"}
     assert names("bob", "other") == {"user-bob", "installation-None"}
     assert names(None, "other") == {"installation-None"}
+    await closed(budgets)
+
+
+async def test_a_provider_that_charges_more_than_its_list_price_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    budgets, _ = await opened(Vault(1000))
+
+    def settled(cost: str, priced: str | None) -> RequestRecord:
+        return RequestRecord(
+            id="r", created_at=0.0, operation="chat", status="COMPLETED", requested_model="text", dialect="openai_chat",
+            actual_provider="openrouter", actual_model="m", cost_usd=Decimal(cost),
+            priced_cost_usd=None if priced is None else Decimal(priced),
+        )  # fmt: skip
+
+    budgets.note_dearer(settled("0.4", None))
+    budgets.note_dearer(settled("0.4", "0.5"))
+    assert budgets.dearer == {}
+    budgets.note_dearer(settled("0.4", "0.1"))
+    budgets.note_dearer(settled("0.2", "0.1"))
+    assert budgets.dearer == {("openrouter", "m"): 4.0}
+    assert "charges 4.00 times its list price" in caplog.text
     await closed(budgets)
