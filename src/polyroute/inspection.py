@@ -24,7 +24,7 @@ from polyroute.routing.decision import Decision
 from polyroute.routing.observations import Observations
 from polyroute.settings import Settings
 from polyroute.storage.budgets import missing_subject
-from polyroute.storage.database import open_database
+from polyroute.storage.database import known_database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.transport.client import ClientTransport
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -66,13 +66,15 @@ def print_models(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def explain(catalog: Catalog, name: str, body: bytes | None = None, dialect: Dialect | None = None) -> Decision:
+def explain(
+    catalog: Catalog, name: str, body: bytes | None = None, dialect: Dialect | None = None, database: str | None = None
+) -> Decision:
     """The decision for a name, or for a request with this body to it, as things stand in the configuration: nothing is sent,
-    and no breaker and nothing observed is known here.
+    and no breaker and nothing observed is known here. `database` is the URL of that whose adopted prices hold.
 
     Raises PolyrouteError for a name that means nothing, and for a body that the gateway would refuse.
     """
-    prices = CatalogPrices()
+    prices = _prices_in_use(database)
     runtime = Runtime(catalog, live_providers(catalog), prices)
     route = catalog.routes.get(name)
     operation = route.operation if route is not None else _operation_of(catalog, name)
@@ -89,6 +91,15 @@ def explain(catalog: Catalog, name: str, body: bytes | None = None, dialect: Dia
         choice = runtime.choose(name, call.operation)
     planning = Planning(Breakers(), Observations())
     return planning.plan(runtime, choice, call, 0.0, allow_empty=True).whole
+
+
+def _prices_in_use(url: str | None) -> CatalogPrices:
+    """The tables with what a database that is there has adopted."""
+    if url is None:
+        return CatalogPrices()
+    database = known_database(url)
+    there = database.path is None or database.path.exists()
+    return price_book(database) if there else CatalogPrices()
 
 
 def _operation_of(catalog: Catalog, name: str) -> Operation:
