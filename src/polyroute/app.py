@@ -10,9 +10,11 @@ from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.api.files import FilePaths
+from polyroute.api.media import MediaPaths
 from polyroute.api.requests import read_head
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogProblem, read_input
@@ -30,6 +32,7 @@ from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
+from polyroute.jobs import Jobs
 from polyroute.media import Media
 from polyroute.ports import Credential, Headers, Transport
 from polyroute.providers.media.registry import build_media_adapter
@@ -113,8 +116,10 @@ class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True
-    ) -> None:
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True,
+        working: bool | None = None,
+    ) -> None:  # fmt: skip
+        """`working`: whether this process works on jobs; as the settings say unless it is given."""
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
@@ -154,8 +159,13 @@ class App:
             counts=self.gateway.limits.refusals,
         )
         self.outbox = DeliveryBox(self._database)
-        self._postman = Postman(self.outbox, _webhook_transport, webhooks_of(settings))
+        self._postman = Postman(self.outbox, self._webhook_transport, webhooks_of(settings))
         self.gateway.content = content_log(settings)
+        assert self.gateway.media is not None
+        self.jobs = Jobs(
+            settings, self._database, self.gateway, self.gateway.media,
+            working=settings.jobs.worker if working is None else working, outbox=self.outbox,
+        )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
@@ -200,15 +210,26 @@ class App:
             self.media.files,
             limit=self.settings.artifacts.max_file_mb << 20,
         )
-        return FastLane(
-            self.gateway, self._control, self._responses, files, max_body=self.settings.server.max_body_mb << 20
-        )
+        max_body = self.settings.server.max_body_mb << 20
+        jobs = MediaPaths(self.gateway, self.jobs.desk, files, wait=self.settings.jobs.wait, max_body=max_body)
+        return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
+
+    def _webhook_transport(self) -> Transport:
+        """For webhooks: callers name addresses, too, so only the operator's own may be private."""
+        from polyroute.transport.guard import read_allow_list  # noqa: PLC0415
+        from polyroute.transport.guarded import GuardedTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
+
+        def trusted(host: str) -> bool:
+            return any(urlsplit(hook.url).hostname == host for hook in self._postman.webhooks)
+
+        return GuardedTransport(read_allow_list(self.settings.fetch.allow), trusted)
 
     def _control(self) -> Application:
         from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
         from polyroute.admin.app import build_admin  # noqa: PLC0415
         from polyroute.admin.budgets import budget_routes  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.admin.jobs import job_routes  # noqa: PLC0415
         from polyroute.admin.requests import request_routes  # noqa: PLC0415
         from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
         from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
@@ -230,6 +251,7 @@ class App:
                     self._prices.price,
                 ),
                 request_routes(LedgerRows(self._database)),
+                job_routes(self.jobs.table),
                 budget_routes(Accounts(self._database, lambda: self.gateway.runtime.catalog)),
             ],
         )
@@ -258,6 +280,7 @@ class App:
         self._postman.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         self.media.start()
+        self.jobs.start()
         await self._sharing.start()
         self._upkeep.start()
         self._watcher = asyncio.create_task(self._watch())
@@ -267,6 +290,7 @@ class App:
         for task in (self._watcher, self._pricing):
             if task is not None:
                 task.cancel()
+        await self.jobs.stop()
         await self._sharing.stop()
         await self._postman.stop()
         await self._budgets.stop()
@@ -313,7 +337,7 @@ class App:
 
     def _reload(self) -> Runtime:
         settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
-        for section in ("server", "storage", "auth", "artifacts", "fetch"):
+        for section in ("server", "storage", "auth", "artifacts", "fetch", "jobs"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
         runtime = self._runtime(make_catalog(settings, self._sandbox_url), settings)
@@ -322,10 +346,15 @@ class App:
         return runtime
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True) -> App:
-    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`.
-    Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger)
+def build_app(
+    settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True, working: bool | None = None
+) -> App:
+    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`;
+    `working` says whether it works on jobs, in place of the settings. Raises ConfigurationError, StorageError."""
+    return App(
+        settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger,
+        working=working,
+    )  # fmt: skip
 
 
 def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
@@ -334,12 +363,6 @@ def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
         Webhook(hook.url, None if hook.secret is None else hook.secret.get_secret_value(), tuple(hook.events))
         for hook in settings.notifications.webhooks
     )
-
-
-def _webhook_transport() -> Transport:
-    from polyroute.transport.client import ClientTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
-
-    return ClientTransport()
 
 
 def price_book(database: Database) -> CatalogPrices:

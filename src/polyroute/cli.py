@@ -12,6 +12,7 @@ import typer
 from polyroute import money_cli
 from polyroute.artifacts_cli import artifacts_app
 from polyroute.budgeting import budgets_app, notifications_app, teams_app, users_app
+from polyroute.jobs_cli import jobs_app
 from polyroute.types.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app.add_typer(users_app, name="users")
 app.add_typer(teams_app, name="teams")
 app.add_typer(notifications_app, name="notifications")
 app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(jobs_app, name="jobs")
 
 Config = Annotated[
     Path | None,
@@ -97,6 +99,19 @@ def serve(
     chosen = {"server.host": host, "server.port": port, "server.workers": workers}
     settings = read_settings(config, **chosen)
     raise typer.Exit(serving.serve(settings, sandbox=sandbox, sandbox_if_no_keys=sandbox_if_no_keys))
+
+
+@app.command()
+def worker(
+    config: Config = None,
+    sandbox: Annotated[
+        str | None, typer.Option("--sandbox", metavar="URL", help="Ask the simulated providers at this address.")
+    ] = None,
+) -> None:
+    """Work on durable jobs, beside gateways that share the database and the artifact store."""
+    from polyroute import serving  # noqa: PLC0415
+
+    raise typer.Exit(serving.work(read_settings(config), sandbox))
 
 
 @app.command()

@@ -48,13 +48,30 @@ class Means(Protocol):
     drills: Drills
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """Work that a provider accepted, or may have accepted, before this walk began; `credential` is a label."""
+
+    target: Target
+    credential: str | None
+
+
+class LongWork(msgspec.Struct, frozen=True, kw_only=True):
+    """How a durable job is walked: until `deadline` (event-loop time), with `patience` seconds for one provider. `accepted`
+    is work that was begun before: its target comes first, with the credential that it was begun with, whatever the
+    breakers and limits say by now."""
+
+    deadline: float
+    patience: float
+    accepted: Accepted | None = None
+
+
 class Execution:
     """One request on its way through its plan."""
 
     def __init__(
         self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
         means: Means, loop: asyncio.AbstractEventLoop, now: float, opener: LaneOpener = open_lane,
-        hold: Hold | None = None,
+        hold: Hold | None = None, long: LongWork | None = None,
     ) -> None:  # fmt: skip
         """Raises PolyrouteError(invalid_request) when the caller's wishes make no sense."""
         self._conversation = conversation
@@ -79,6 +96,13 @@ class Execution:
             self._timeouts = patience(choice.timeouts, self._call)
             self._rescue = rescue_mode(choice.rescue, self._call)
         self._deadline = now + self._timeouts.total
+        self._accepted: Accepted | None = None
+        if long is not None:
+            self._timeouts = msgspec.structs.replace(choice.timeouts, total=long.patience)
+            self._deadline, self._accepted = long.deadline, long.accepted
+            if (accepted := long.accepted) is not None:
+                others = (one for one in planned.plan.targets if one != accepted.target)
+                self._left = deque((accepted.target, *others))
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
@@ -134,7 +158,7 @@ class Execution:
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
-        if self._hold is not None:
+        if self._hold is not None and self._accepted is None:  # what was accepted has to be paid for anyway
             refusal = await self._hold.cover(provider, target, self._settlement.spent_usd, self._more)
             if refusal is not None:
                 self._settlement.passed_over(target, refusal.message)
@@ -147,9 +171,14 @@ class Execution:
         used: list[str] = []
         while True:
             started = loop.time()
-            if not breakers.begin(target, operation, started) and not self._plan.probe:
+            begun, self._accepted = self._accepted, None
+            if not breakers.begin(target, operation, started) and not self._plan.probe and begun is None:
                 return NextTarget()
-            ticket = access.open if access.plain else await self._enter(provider, target, targets_left, used)
+            ticket = (
+                access.open
+                if begun is None and access.plain
+                else await self._enter(provider, target, targets_left, used, begun)
+            )
             if not isinstance(ticket, Ticket):
                 return ticket
             credential = ticket.credential
@@ -159,7 +188,7 @@ class Execution:
                 attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
                 failure = failed.failure
-            except asyncio.CancelledError:
+            except BaseException:  # cancelled, or a job that another worker has
                 breakers.release(target, operation, loop.time())
                 self._settlement.abandon(record)
                 raise
@@ -203,11 +232,13 @@ class Execution:
                     return step
 
     async def _enter(
-        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str]
+        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str], begun: Accepted | None
     ) -> Ticket | NextTarget | Stop:
         """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
         that is passed over for want of it is noted with the reason."""
         access, now = provider.access, self._loop.time()
+        if begun is not None:
+            return access.carry_on(begun.credential, now) or access.open
         tokens, last = estimate_tokens(self._call), targets_left == 0
         point = random.random()  # noqa: S311 (spreads load; nothing secret)
         found: Ticket | Refused | None = None

@@ -53,10 +53,10 @@ class Gateway:
         self.closed: str | None = None
         """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
-        self._ledger = ledger
+        self.ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
-        self._media = media
+        self.media = media
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,12 +79,12 @@ class Gateway:
             )
         runtime = self.runtime
         admitted: Admitted | None = None
-        settlement = Settlement(call, self._ledger, runtime.prices, self.teams)
+        settlement = Settlement(call, self.ledger, runtime.prices, self.teams)
         work: MediaWork | None = None
         opener: LaneOpener = open_lane
-        if call.operation is not _CHAT and self._media is not None and call.operation in MEDIA_DIALECT_OF:
-            work = MediaWork(call, conversation.form, self._media.storage, tracker)
-            opener = media_opener(work, runtime.providers, self._media.sockets)
+        if call.operation is not _CHAT and self.media is not None and call.operation in MEDIA_DIALECT_OF:
+            work = MediaWork(call, conversation.form, self.media.storage, tracker)
+            opener = media_opener(work, runtime.providers, self.media.sockets)
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
@@ -98,7 +98,7 @@ class Gateway:
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
             if self.budgets is not None or runtime.catalog.credits:
-                choice = await self._account(conversation, choice, runtime, settlement)
+                choice = await self.account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
             answer = await Execution(
@@ -127,7 +127,7 @@ class Gateway:
             answer.headers += _what_is_left(admitted, settlement.hold, loop.time())
         return answer
 
-    async def _account(
+    async def account(
         self, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
     ) -> Choice:
         """Give the settlement the hold of a call that counts against budgets; what is tried: past a soft limit not always
@@ -161,7 +161,7 @@ class Gateway:
             id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model="", stream=False, body=b"",
             content_type=b"", key=key,
         )  # fmt: skip
-        Settlement(call, self._ledger, self.runtime.prices).refused(error)
+        Settlement(call, self.ledger, self.runtime.prices).refused(error)
 
     # ---------------------------------------------------------------- health
 

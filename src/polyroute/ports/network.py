@@ -34,16 +34,16 @@ class SharedHead:
 
 class WireRequest(msgspec.Struct, frozen=True):
     """One HTTP request as it goes out. `url` is absolute; `headers` lack Host, Content-Length and Connection, which the
-    transport writes. `head` is the same for requests that differ in nothing but their bodies. A `fresh` one goes over a new
-    connection, and so is sent once at most: a kept connection that turns out to be closed leaves open whether it was seen.
-    """
+    transport writes. `head` is the same for requests that differ in nothing but their bodies. `once`: it goes out on a new
+    connection, because what a kept connection that is closed meanwhile does not answer is sent again, and this must not
+    be."""
 
     method: str
     url: str
     headers: Headers
     body: bytes | Body = b""
     head: SharedHead | None = None
-    fresh: bool = False
+    once: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from polyroute.settings.choosing import (
     ModelSettings,
     Rate,
 )
+from polyroute.settings.jobs import JobSettings
 from polyroute.settings.keeping import ContentSettings, RetentionSettings
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
@@ -374,4 +375,5 @@ class Values(Section):
     notifications: NotificationSettings = NotificationSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     fetch: FetchSettings = FetchSettings()
+    jobs: JobSettings = JobSettings()
     sandbox: SandboxSettings = SandboxSettings()

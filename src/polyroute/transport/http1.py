@@ -74,7 +74,7 @@ class Http1Transport:
         now = loop.time()
         if now >= deadline:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))
-        connection, kept_alive = None if request.fresh else origin.take(now), True
+        connection, kept_alive = None if request.once else origin.take(now), True
         while True:
             if connection is None:
                 connection, kept_alive = await self._connect(origin, loop, timeouts.connect, deadline), False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ from polyroute.types.usage import Usage
 
 _LISTEN, _FILM, _SOUND = "/stt", "/v2/video/generations", "/v2/generate/audio"
 _MONEY = ("credit", "balance", "fund", "plan", "subscription", "billing")
+_FIELD = re.compile(r"(?:^|\s)([a-z]\w*): ")
 _TASKS_OF_TYPE: dict[str, tuple[Task, ...]] = {
     "image": (Task.TEXT_TO_IMAGE,),
     "video": (Task.TEXT_TO_VIDEO,),
@@ -100,8 +102,8 @@ def _complaint(told: dict[str, Any]) -> tuple[str | None, str]:
         text = str(first.get("message") if isinstance(first, dict) else first)
     else:
         text = str(said)
-        head = text.partition(":")[0]
-        name = head if ":" in text and head.isidentifier() else None
+        found = _FIELD.search(text)
+        name = None if found is None else found[1]
     return (None if name is None else load_table("aimlapi").intent_of(name) or name), text
 
 

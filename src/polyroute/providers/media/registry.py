@@ -13,8 +13,12 @@ _CLASSES: dict[str, str] = {
     "aimlapi": "aimlapi:AimlMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "fal": "fal:FalMedia",
+    "google": "google.adapter:GoogleMedia",
+    "kie": "kie:KieMedia",
     "openai": "openai:OpenAIMedia",
+    "piapi": "piapi:PiapiMedia",
     "replicate": "replicate:ReplicateMedia",
+    "runware": "runware.adapter:RunwareMedia",
     "together": "together:TogetherMedia",
     "xai": "xai:XaiMedia",
 }

@@ -42,7 +42,7 @@ async def test_every_task(gateway: MediaGateway, task: str, model: str, asked: d
     if "width" in asked:
         assert (work.artifact["width"], work.artifact["height"]) == (asked["width"], asked["height"])
     if "duration" in asked:
-        assert work.artifact["duration"] == pytest.approx(asked["duration"], abs=0.2)
+        assert work.artifact["duration_s"] == pytest.approx(asked["duration"], abs=0.2)
 
 
 async def test_a_transcript(gateway: MediaGateway) -> None:
