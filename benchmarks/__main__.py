@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import load
+from benchmarks.analytics import measure_stats
 from benchmarks.contenders import (
     Contender,
     Gateways,
@@ -32,6 +35,7 @@ from benchmarks.machine import cores, program
 from benchmarks.others import start_litellm, start_portkey
 from benchmarks.planning import measure_plan
 from polyroute.routing.policies import POLICIES
+from polyroute.storage.status import read_status
 
 _PARTS = ("start", "whole", "streams", "planning", "ledger", "others")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
@@ -265,6 +269,30 @@ class Benchmark:
             told = f"{rate.rows:,.0f} rows/s  ({rate.cpu:.0f} µs of its CPU time each)"
             bar = ("≥ 5,000 rows/s", rate.rows >= 5000) if name == "SQLite" else ("", None)
             self.add(f"ledger writer, {name}", told, *bar)
+        self._writer_beside()
+        count = max(20_000, round(200_000 * self.scale))
+        stats = measure_stats(self.folder / "stats", count)
+        self.add(f"providers' statistics over {count:,} requests", f"{stats:.1f} ms", "≤ 50 ms", stats <= 50)
+
+    def _writer_beside(self) -> None:
+        """The hot path while the ledger's writer works on the same core, and while it is stopped; in turns."""
+        direct = self.own(start_static(self.load_core, self.folder))
+        gateways = Gateways(self.gateway_core, self.folder, direct.port)
+        gateway = self.own(gateways.start()[0])
+        body = load.body("six", _SIZES[0])
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        self._load(gateway, body, 32, 1)
+        status = read_status(gateways.folder / "polyroute.journal")
+        assert status is not None, "the gateway has no writer"
+        for turn in range(max(2, round(6 * self.scale))):
+            writes = turn % 2 == 0
+            os.kill(status.pid, signal.SIGCONT if writes else signal.SIGSTOP)
+            rates[writes].append(self._load(gateway, body, 32, max(1, round(2 * self.scale))).rate)
+        os.kill(status.pid, signal.SIGCONT)
+        beside, alone = (statistics.median(rates[writes]) for writes in (True, False))
+        share = beside / alone
+        told = f"{share:.0%} of {alone:,.0f} requests/s"
+        self.add("hot path while the ledger's writer works, 1 KB", told, "≥ 90 %", share >= 0.9)
 
 
 def _time_import(code: str) -> float:

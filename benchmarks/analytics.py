@@ -101,6 +101,19 @@ def measure(what: str, ask: Callable[[], Any], bar: float | None = None) -> None
     )
 
 
+def measure_stats(folder: Path, requests: int) -> float:
+    """Milliseconds, median of eleven, for the providers' statistics over so many requests of a week."""
+    folder.mkdir()
+    database = make_ledger(folder, requests, 7)
+    stats, times = LedgerStats(database), []
+    for _ in range(11):
+        began = time.perf_counter()
+        assert stats.provider_stats()
+        times.append((time.perf_counter() - began) * 1000)
+    database.close()
+    return statistics.median(times)
+
+
 def main() -> None:
     """Make the ledger, ask, tell."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -107,7 +107,7 @@ class Gateways:
 
     def __init__(self, core: int, folder: Path, upstream: int, streamed: tuple[str, ...] = ()) -> None:
         self._core = core
-        self._folder = folder / f"gateway-{upstream}"
+        self.folder = self._folder = folder / f"gateway-{upstream}"
         self._folder.mkdir()
         providers = {
             name: {"adapter": "openai_compatible", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "k",

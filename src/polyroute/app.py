@@ -156,7 +156,9 @@ class App:
             media=self.media.floor(),
         )  # fmt: skip
         self._budgets = Budgets(
-            LeaseBank(self._database, self._ledger.folder, self._ledger.writer), on_change=self._use_budgets
+            LeaseBank(self._database, self._ledger.folder, self._ledger.writer),
+            on_change=self._use_budgets,
+            counts=self.gateway.limits.refusals,
         )
         self.outbox = DeliveryBox(self._database)
         self._postman = Postman(self.outbox, self._webhook_transport, webhooks_of(settings))
@@ -189,6 +191,7 @@ class App:
 
     def _use_budgets(self, some: bool) -> None:
         self.gateway.budgets = self._budgets if some else None
+        self.gateway.teams = self._budgets.teams or None
 
     def _close_for(self, reason: str | None) -> None:
         """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""

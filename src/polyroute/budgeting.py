@@ -79,13 +79,14 @@ def budgets_list(config: Config = None, as_json: AsJson = False) -> None:
         print_json(reports)
         return
     print_table(
-        ("id", "for", "amount", "window", "spent", "held", "left", "soft", "renews", "from"),
+        ("id", "for", "amount", "spent", "held", "left", "soft", "renews", "from"),
         [
             (
-                one.budget.id, one.budget.holder, f"{one.budget.amount} {one.budget.currency}", one.budget.window,
+                one.budget.id, "all" if one.budget.scope == "installation" else one.budget.holder,
+                f"{one.budget.amount} {one.budget.currency}/{one.budget.window}",
                 one.spent, one.held, one.remaining + ("" if one.budget.hard else " (soft only)"),
                 "" if one.budget.soft_limit is None else f"{one.budget.soft_limit:.0%} {one.budget.soft_action}",
-                one.window_end or "never", one.budget.source,
+                (one.window_end or "never")[:10], one.budget.source,
             )
             for one in reports
         ],
@@ -107,6 +108,9 @@ def budgets_set(
     downgrade_to: Annotated[str | None, typer.Option(help="The route of `downgrade`.")] = None,
     hard: Annotated[bool, typer.Option("--hard/--soft-only", help="Whether requests beyond it are refused.")] = True,
     unpriced: Annotated[str, typer.Option(help="refuse or allow targets whose price is unknown.")] = "refuse",
+    database_away: Annotated[
+        str, typer.Option(help="refuse or allow requests that cannot be checked, while the database is away.")
+    ] = "refuse",
     alert: Annotated[
         list[float] | None, typer.Option(help="Share at which to notify; may stand several times.")
     ] = None,
@@ -124,7 +128,7 @@ def budgets_set(
             {
                 "id": identifier, "amount": amount, "scope": scope, "subject": subject, "window": window,
                 "time_zone": time_zone, "soft_limit": soft_limit, "soft_action": soft_action,
-                "downgrade_to": downgrade_to, "hard": hard, "unpriced": unpriced,
+                "downgrade_to": downgrade_to, "hard": hard, "unpriced": unpriced, "database_away": database_away,
                 "alerts": tuple(alert) if alert else (0.8, 1.0),
             }
         )  # fmt: skip

@@ -187,11 +187,11 @@ def explain(
     from polyroute.types.errors import PolyrouteError  # noqa: PLC0415
     from polyroute.types.operations import Dialect  # noqa: PLC0415
 
-    catalog = read_catalog(config)[1]
+    settings, catalog = read_catalog(config)
     try:
         content = None if body is None else sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
         spoken = None if dialect is None else Dialect(dialect)
-        decision = inspection.explain(catalog, route, content, spoken)
+        decision = inspection.explain(catalog, route, content, spoken, settings.storage.database)
     except PolyrouteError as error:
         typer.echo(error.message, err=True)
         raise typer.Exit(2) from error

@@ -24,7 +24,8 @@ from polyroute.routing.decision import Decision
 from polyroute.routing.observations import Observations
 from polyroute.services_cli import ask_services
 from polyroute.settings import Settings
-from polyroute.storage.database import open_database
+from polyroute.storage.budgets import missing_subject
+from polyroute.storage.database import known_database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.transport.client import ClientTransport
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -66,13 +67,15 @@ def print_models(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def explain(catalog: Catalog, name: str, body: bytes | None = None, dialect: Dialect | None = None) -> Decision:
+def explain(
+    catalog: Catalog, name: str, body: bytes | None = None, dialect: Dialect | None = None, database: str | None = None
+) -> Decision:
     """The decision for a name, or for a request with this body to it, as things stand in the configuration: nothing is sent,
-    and no breaker and nothing observed is known here.
+    and no breaker and nothing observed is known here. `database` is the URL of that whose adopted prices hold.
 
     Raises PolyrouteError for a name that means nothing, and for a body that the gateway would refuse.
     """
-    prices = CatalogPrices()
+    prices = _prices_in_use(database)
     runtime = Runtime(catalog, live_providers(catalog), prices)
     route = catalog.routes.get(name)
     operation = route.operation if route is not None else _operation_of(catalog, name)
@@ -89,6 +92,15 @@ def explain(catalog: Catalog, name: str, body: bytes | None = None, dialect: Dia
         choice = runtime.choose(name, call.operation)
     planning = Planning(Breakers(), Observations())
     return planning.plan(runtime, choice, call, 0.0, allow_empty=True).whole
+
+
+def _prices_in_use(url: str | None) -> CatalogPrices:
+    """The tables with what a database that is there has adopted."""
+    if url is None:
+        return CatalogPrices()
+    database = known_database(url)
+    there = database.path is None or database.path.exists()
+    return price_book(database) if there else CatalogPrices()
 
 
 def _operation_of(catalog: Catalog, name: str) -> Operation:
@@ -156,7 +168,7 @@ def doctor(settings: Settings, catalog: Catalog) -> list[str]:
     problems += [*settings.warnings, *catalog.warnings]
     if not any(row.enabled for row in catalog.providers.values()):
         problems.append("no provider is on: set a credential, or try `polyroute serve --sandbox`")
-    for warning in _price_warnings(settings, catalog):
+    for warning in (*_price_warnings(settings, catalog), *_budget_warnings(settings)):
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
     for problem in problems:
         console.print(f"[red]problem:[/red] {problem}", highlight=False)
@@ -228,6 +240,24 @@ def _check_database(settings: Settings, problems: list[str]) -> str:
     return f"{display_url(url)} is at the newest schema"
 
 
+def _budget_warnings(settings: Settings) -> list[str]:
+    """Budgets of users, teams and keys that the database does not know."""
+    if not settings.budgets:
+        return []
+    try:
+        driver = open_database(settings.storage.database).connect()
+    except Exception:  # noqa: BLE001 - what is wrong with the database is told beside
+        return []
+    try:
+        return [
+            f"budgets.{name} is for {one.scope} '{one.subject}', of which the database knows nothing: `{mending}` makes it"
+            for name, one in settings.budgets.items()
+            if (mending := missing_subject(driver, one.scope, one.subject)) is not None
+        ]
+    finally:
+        driver.close()
+
+
 def _price_warnings(settings: Settings, catalog: Catalog) -> list[str]:
     """Targets that no table, adopted list or configuration has a price for, and mark-ups of an unknown day."""
     try:
@@ -238,6 +268,12 @@ def _price_warnings(settings: Settings, catalog: Catalog) -> list[str]:
     prices = SnapshotPrices(catalog, tables)
     missing = [f"{name}/{model}" for name, model in charged_targets(catalog) if prices.price(name, model) is None]
     warnings = [f"no price is known for {', '.join(missing)}: cost will be NULL, not 0"] if missing else []
+    strict = [name for name, one in settings.budgets.items() if one.hard and one.unpriced == "refuse"]
+    if missing and strict:
+        warnings.append(
+            f"the hard limit of budgets.{', budgets.'.join(strict)} passes over targets without a price, these among them: "
+            "set their price under model_facts, or `unpriced: allow` for the budget"
+        )
     return warnings + [
         f"providers.{row.name}.mark_up has no date: add mark_up_date, so that the ledger can name it"
         for row in catalog.providers.values()

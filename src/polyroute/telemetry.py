@@ -6,9 +6,10 @@ Metrics take OpenTelemetry's GenAI names where it has one, spelled as Prometheus
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from polyroute.types.budgets import UNIT, BudgetLevel
 from polyroute.types.health import HealthReport, LedgerHealth, Measured, Series
 from polyroute.types.version import __version__
 
@@ -82,9 +83,20 @@ class _Scrape:
             requests.add_metric(key.split("\t"), count)
         yield requests
         refusals = CounterMetricFamily("polyroute_limit_refusals", "Requests refused by a limit.", labels=["limit"])
+        refused = CounterMetricFamily("polyroute_budget_refusals", "Requests refused by a budget.", labels=["budget"])
+        unchecked = CounterMetricFamily(
+            "polyroute_budget_unchecked_requests",
+            "Requests served while the budget could not be asked.",
+            labels=["budget"],
+        )
         for key, count in sorted(self._measured.refusals.items()):
-            refusals.add_metric([key], count)
-        yield refusals
+            kind, _, budget = key.partition(" ")
+            if not budget:
+                refusals.add_metric([kind], count)
+            else:
+                (unchecked if kind == "unchecked" else refused).add_metric([budget], count)
+        yield from (refusals, refused, unchecked)
+        yield from _budgets(self._measured.budgets)
         yield CounterMetricFamily(
             "polyroute_unmetered_requests", "Requests without a record, because the journal was full.",
             value=totals.unmetered,
@@ -92,6 +104,25 @@ class _Scrape:
         yield from _states(report)
         if report.ledger is not None:
             yield from _ledger(report.ledger)
+
+
+def _budgets(levels: Sequence[BudgetLevel]) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see render_metrics
+
+    labels = ["budget", "unit"]
+    spent = GaugeMetricFamily("polyroute_budget_spent", "Spent in the current window.", labels=labels)
+    held = GaugeMetricFamily(
+        "polyroute_budget_held", "Held for requests under way, or leased by workers.", labels=labels
+    )
+    left = GaugeMetricFamily(
+        "polyroute_budget_left", "What can still be admitted in the current window.", labels=labels
+    )
+    limit = GaugeMetricFamily("polyroute_budget_limit", "The amount.", labels=labels)
+    for one in levels:
+        name = [one.budget.id, "credits" if one.budget.in_credits else "USD"]
+        for family, units in ((spent, one.spent), (held, one.held), (left, one.left), (limit, one.budget.limit)):
+            family.add_metric(name, units / UNIT)
+    yield from (spent, held, left, limit)
 
 
 def _states(report: HealthReport) -> Iterator[Metric]:

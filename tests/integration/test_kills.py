@@ -1,5 +1,6 @@
 """`kill -9` in mid-load, ten times in a row, of a worker, of all processes, of the ledger's writer, of PostgreSQL: every answer
-that a client received whole has its row, once, and nothing is counted twice. And a database that is away for a while."""
+that a client received whole has its row, once, nothing is counted twice, and budgets have spent what the rows cost. And a
+database that is away for a while."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from polyroute.storage.database import open_database
+from polyroute.storage.database import Driver, open_database
+from polyroute.storage.leases import LeaseBank
 from polyroute.storage.status import read_status
 from support.asks import CHAT, STREAM, Ask
 from support.eventually import eventually
@@ -81,9 +83,13 @@ class Load:
         eventually(lambda: len(self.whole) >= goal, within=30)
 
 
-def configuration(sandbox: SimulatedProviders, url: str, **storage: Any) -> str:
+def configuration(sandbox: SimulatedProviders, url: str, *, away: str = "allow", **storage: Any) -> str:
     providers = {"openai": {"base_url": f"{sandbox.url}/openai/v1", "api_key": "sk-openai"}}
-    return json.dumps({"providers": providers, "storage": {"database": url, **storage}})
+    budgets = {
+        "all": {"amount": "900 USD", "window": "total", "database_away": away},
+        "text": {"amount": "500 USD", "scope": "route", "subject": "text", "window": "total", "database_away": away},
+    }
+    return json.dumps({"providers": providers, "budgets": budgets, "storage": {"database": url, **storage}})
 
 
 def children(pid: int) -> list[int]:
@@ -100,9 +106,31 @@ def writer_of(folder: Path) -> int:
     return eventually(look)
 
 
-def check(url: str, load: Load, *, more: int) -> None:
-    """Each answer has its row; at most `more` requests have one whose answer did not arrive."""
+def budgets_of(driver: Driver) -> dict[str, int]:
+    """What is leased of each budget, each of which has spent to the last digit what all requests cost."""
+    rows = driver.execute(
+        "SELECT budget_id, spent, leased, (SELECT CAST(ROUND(COALESCE(SUM(cost_usd), 0) * 10000000000) AS BIGINT) "
+        "FROM requests) FROM budget_windows ORDER BY budget_id"
+    ).fetchall()
+    assert all(spent == cost for _, spent, _, cost in rows), rows
+    assert all(leased >= 0 for _, _, leased, _ in rows), rows
+    return {row[0]: int(row[2]) for row in rows}
+
+
+def budgets_are_right(url: str) -> None:
+    """Whatever was killed just now, and whoever is still writing."""
     database = open_database(url)
+    driver = database.connect()
+    budgets_of(driver)
+    driver.close()
+    database.close()
+
+
+def check(url: str, folder: Path, load: Load, *, more: int) -> None:
+    """Each answer has its row; at most `more` requests have one whose answer did not arrive. Budgets have spent what those
+    rows cost, and nobody holds anything any more."""
+    database = open_database(url)
+    LeaseBank(database, folder / "polyroute.journal").close()  # as a worker that starts
     driver = database.connect()
     rows = [row[0] for row in driver.execute("SELECT id FROM requests WHERE status = 'COMPLETED'").fetchall()]
     served = {row[0] for row in driver.execute("SELECT request_id FROM attempts WHERE outcome = 'served'").fetchall()}
@@ -110,8 +138,10 @@ def check(url: str, load: Load, *, more: int) -> None:
         driver.execute(f"SELECT CAST({what} AS BIGINT) FROM {table}").fetchone()[0]
         for what, table in (("COUNT(*)", "attempts"), ("SUM(attempts)", "attempt_totals"))
     )
+    spent = budgets_of(driver)
     driver.close()
     database.close()
+    assert spent == {"all": 0, "text": 0}, "a lease of the dead was not ended"
     assert len(load.whole) == len(set(load.whole))
     assert len(rows) == len(set(rows))
     assert set(load.whole) - set(rows) == set(), "answers without a row"
@@ -135,14 +165,14 @@ def gateway(sandbox: SimulatedProviders, tmp_path: Path, url: str) -> Iterator[G
         yield process
 
 
-def test_workers_are_killed(gateway: GatewayProcess, url: str) -> None:
+def test_workers_are_killed(gateway: GatewayProcess, tmp_path: Path, url: str) -> None:
     with Load(gateway.url) as load:
         for number in range(KILLS):
-            load.go_on(20)
+            load.go_on(8)
             workers = children(gateway.process_id)
             os.kill(workers[number % len(workers)], signal.SIGKILL)
     gateway.stop()
-    check(url, load, more=KILLS * len(ASKS))
+    check(url, tmp_path, load, more=KILLS * len(ASKS))
     assert load.broken >= 1
 
 
@@ -152,25 +182,26 @@ def test_all_processes_are_killed(sandbox: SimulatedProviders, tmp_path: Path, u
     with load:
         for number in range(KILLS + 1):
             with GatewayProcess(tmp_path, config) as gateway:
+                budgets_are_right(url)
                 load.url = gateway.url
-                load.go_on(20)
+                load.go_on(8)
                 if number < KILLS:
                     gateway.kill()
                 else:
                     load.end()
-    check(url, load, more=KILLS * len(ASKS))
+    check(url, tmp_path, load, more=KILLS * len(ASKS))
 
 
 def test_the_writer_is_killed(gateway: GatewayProcess, tmp_path: Path, url: str) -> None:
     with Load(gateway.url) as load:
         for _ in range(KILLS):
-            load.go_on(20)
+            load.go_on(8)
             killed = writer_of(tmp_path)
             os.kill(killed, signal.SIGKILL)
             eventually(lambda killed=killed: writer_of(tmp_path) != killed)
     gateway.stop()
     assert load.broken == 0
-    check(url, load, more=0)
+    check(url, tmp_path, load, more=0)
     assert gateway.log.count("writer ended with status -9") == KILLS
 
 
@@ -178,11 +209,11 @@ def test_the_writer_ends_with_the_process_that_started_it_and_writes_up_what_is_
     sandbox: SimulatedProviders, tmp_path: Path, url: str
 ) -> None:
     with GatewayProcess(tmp_path, configuration(sandbox, url)) as gateway, Load(gateway.url) as load:
-        load.go_on(20)
+        load.go_on(8)
         writer = writer_of(tmp_path)
         gateway.signal(signal.SIGKILL)  # this one alone; nobody starts it again
         eventually(lambda: not Path(f"/proc/{writer}/exe").exists())
-    check(url, load, more=len(ASKS))
+    check(url, tmp_path, load, more=len(ASKS))
     assert list((tmp_path / "polyroute.journal").glob("*.journal")) == []
 
 
@@ -191,13 +222,13 @@ def test_postgresql_is_killed(sandbox: SimulatedProviders, tmp_path: Path, postg
     with GatewayProcess(tmp_path, configuration(sandbox, url), ["--workers", "2"]) as gateway:
         with Load(gateway.url) as load:
             for _ in range(KILLS):
-                load.go_on(20)
+                load.go_on(8)
                 postgres.kill()
                 load.go_on(5)
                 postgres.start()
         gateway.stop()
     assert load.broken == 0
-    check(url, load, more=0)
+    check(url, tmp_path, load, more=0)
 
 
 @pytest.fixture
@@ -218,7 +249,7 @@ def test_calls_go_on_while_the_database_is_away_and_are_written_up_when_it_is_ba
     url = postgres.create()
     with GatewayProcess(tmp_path, configuration(sandbox, url), ["--workers", "2"]) as gateway:
         with Load(gateway.url) as load:
-            load.go_on(20)
+            load.go_on(8)
             postgres.stop()
             away = time.monotonic()
             load.go_on(100)
@@ -242,9 +273,39 @@ def test_calls_go_on_while_the_database_is_away_and_are_written_up_when_it_is_ba
         eventually(lambda: metrics(gateway.url)["polyroute_ledger_backlog_rows"] == 0)
         gateway.stop()
     assert load.broken == 0
-    check(url, load, more=0)
+    check(url, tmp_path, load, more=0)
     assert gateway.log.count("the database does not take requests") == 1
     assert gateway.log.count("the database takes requests again") == 1
+
+
+@pytest.mark.parametrize("choice", ["refuse", "allow"])
+def test_a_budget_that_cannot_be_asked_refuses_or_lets_pass_with_an_alarm(
+    sandbox: SimulatedProviders, tmp_path: Path, postgres: PostgresServer, choice: str
+) -> None:
+    url = postgres.create()
+    with (
+        GatewayProcess(tmp_path, configuration(sandbox, url, away=choice)) as gateway,
+        httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client,
+    ):
+        postgres.stop()  # before anything was leased
+        answer = CHAT.send(client, "text")
+        text = client.get("/metrics").text
+        if choice == "refuse":
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "budget_unavailable"
+            assert "budget 'all' cannot be checked" in answer.json()["error"]["message"]
+            assert answer.headers["retry-after"] == "5"
+        else:
+            assert answer.status_code == 200
+            assert 'polyroute_budget_unchecked_requests_total{budget="all"} 1.0' in text
+            assert "UNCHECKED" in gateway.log
+        assert 'polyroute_budget_limit{budget="all",unit="USD"} 900.0' in text
+        postgres.start()
+        eventually(lambda: CHAT.send(client, "text").status_code == 200)
+        checked = CHAT.send(client, "text")
+        assert checked.status_code == 200
+        eventually(lambda: metrics(gateway.url)["polyroute_ledger_backlog_rows"] == 0)
+        budgets_are_right(url)
 
 
 @pytest.mark.parametrize("choice", ["refuse", "continue"])

@@ -174,6 +174,21 @@ def test_a_port_that_is_taken_is_named(folder: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_doctor_names_what_budgets_lack(tmp_path: Path) -> None:
+    (tmp_path / "polyroute.yaml").write_text(
+        "providers: {openai: {api_key: sk-never-show}}\nroutes: {r: {targets: [openai/nobody-knows]}}\n"
+        "budgets:\n  all: {amount: 5 USD}\n  lab: {amount: 5 USD, scope: team, subject: lab, unpriced: allow}\n"
+    )
+    done = run_here("doctor", folder=tmp_path, extra={"COLUMNS": "400"})
+    assert "the hard limit of budgets.all passes over targets without a price" in done.stdout
+    assert (
+        "budgets.lab is for team 'lab', of which the database knows nothing: `polyroute teams create lab`"
+        in done.stdout
+    )
+    assert run_here("teams", "create", "lab", folder=tmp_path).returncode == 0
+    assert "budgets.lab" not in run_here("doctor", folder=tmp_path, extra={"COLUMNS": "400"}).stdout
+
+
 def test_doctor_names_unpriced_targets_of_routes_and_undated_mark_ups(tmp_path: Path) -> None:
     (tmp_path / "polyroute.yaml").write_text(
         "providers:\n  openai:\n    api_key: sk-never-show\n    mark_up: 1.1\n"

@@ -29,6 +29,7 @@ class BudgetOrder(BaseModel):
     downgrade_to: str | None = None
     hard: bool = True
     unpriced: str = "refuse"
+    database_away: str = "refuse"
     alerts: list[float] = [0.8, 1.0]
 
 

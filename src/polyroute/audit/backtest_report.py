@@ -53,7 +53,12 @@ def print_backtest(found: Backtest, since: datetime, until: datetime, proposal: 
         f"{proposal}, over the requests from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC", highlight=False
     )
     if not total.requests:
-        console.print("No request could be replayed.", highlight=False)
+        why = (
+            ""
+            if found.passed_over
+            else " There is none in this time; --sandbox replays what simulated providers served."
+        )
+        console.print(f"No request could be replayed.{why}", highlight=False)
     else:
         table = Table(box=None, pad_edge=False)
         for column in ("route", "requests", "go elsewhere", "cost USD", "mean seconds", "failures"):

@@ -48,7 +48,8 @@ def read_budget(
     scope: Scope = _choice(entry.scope, SCOPES, "installation", (*path, "scope"), problems)
     window: WindowKind = _choice(entry.window, WINDOWS, "month", (*path, "window"), problems)
     action: SoftAction = _choice(entry.soft_action, SOFT_ACTIONS, "warn", (*path, "soft_action"), problems)
-    unpriced = _choice(entry.unpriced, _UNPRICED, "refuse", (*path, "unpriced"), problems)
+    unpriced = _choice(entry.unpriced, _REFUSE_OR_ALLOW, "refuse", (*path, "unpriced"), problems)
+    away = _choice(entry.database_away, _REFUSE_OR_ALLOW, "refuse", (*path, "database_away"), problems)
     found = _read_amount(entry.amount, around.currencies, (*path, "amount"), problems)
     _check_subject(scope, entry.subject, around, path, problems)
     _check_soft(action, entry, around, path, problems)
@@ -65,11 +66,11 @@ def read_budget(
     return Budget(
         id=identifier, scope=scope, subject=entry.subject, amount=amount, currency=currency, limit=limit, window=window,
         time_zone=entry.time_zone, soft_limit=entry.soft_limit, soft_action=action, downgrade_to=entry.downgrade_to,
-        hard=entry.hard, unpriced=unpriced, alerts=tuple(sorted(set(entry.alerts))), source=source,
+        hard=entry.hard, unpriced=unpriced, database_away=away, alerts=tuple(sorted(set(entry.alerts))), source=source,
     )  # fmt: skip
 
 
-_UNPRICED: tuple[Literal["refuse", "allow"], ...] = ("refuse", "allow")
+_REFUSE_OR_ALLOW: tuple[Literal["refuse", "allow"], ...] = ("refuse", "allow")
 
 
 def _choice(given: str, choices: tuple[Word, ...], usual: Word, path: Path, problems: Problems) -> Word:

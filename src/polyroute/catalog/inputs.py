@@ -169,6 +169,7 @@ class BudgetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     downgrade_to: str | None = None
     hard: bool = True
     unpriced: str = "refuse"
+    database_away: str = "refuse"
     alerts: tuple[float, ...] = (0.8, 1.0)
 
 

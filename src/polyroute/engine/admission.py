@@ -32,6 +32,12 @@ class Admission:
         return key
 
 
+def user_of(call: Call) -> str | None:
+    """Whom a call counts for: the key's user, and only where it has none the one whom the caller names."""
+    key = call.key
+    return (None if key is None else key.user_id) or call.options.user
+
+
 def check_route(call: Call, route: str) -> None:
     """Raises PolyrouteError(forbidden) when the caller's key is not for this route."""
     key = call.key

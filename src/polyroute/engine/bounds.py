@@ -53,8 +53,9 @@ _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _NESTED = frozenset({Dialect.GEMINI, Dialect.OLLAMA, Dialect.OLLAMA_GENERATE, Dialect.BEDROCK_CONVERSE})
 """Dialects that say the answer's limit below the top of the request."""
 _TOOL_FIELDS = frozenset({"tools", "functions", "toolConfig"})
-_SPECIAL = re.compile(rb'"(?:image|input_|file|audio|video|mime|document|tools|functions|toolC)|pdf')
-"""What tells that there may be more to a prompt than text."""
+_UNUSUAL = frozenset({*_TOOL_FIELDS, *_KEPT, *_CHOICES})
+_SPECIAL = re.compile(rb'"(?:image|input_|file|audio|video|mime|document)')
+"""What tells that there may be more to a prompt than text: begins with one character, so that it is searched for quickly."""
 _INTEGER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
 
@@ -108,7 +109,7 @@ def measure_request(
     fields, form = fields or {}, form or {}
     if operation is Operation.CHAT:
         said = _answer_limit(dialect, fields, body)
-        special = _SPECIAL.search(body) is not None
+        special = _SPECIAL.search(body) is not None or not _TOOL_FIELDS.isdisjoint(fields)
         known = _KEPT.isdisjoint(fields)
         return Extent(
             operation=operation, prompt=_prompt_tokens(fields, body, special=special) + added if known else None,
@@ -136,6 +137,17 @@ def measure_request(
     return Extent(operation=operation, prompt=len(body) + _ALLOWANCE, size=upload, byte_rate=byte_rate)
 
 
+def plain_prompt(dialect: Dialect, fields: Fields | None, body: bytes) -> tuple[int, int | None] | None:
+    """The most tokens of prompt, and the limit of the one answer, of a chat that is nothing but text; None for any other. As
+    `measure_request`, for the requests that most are."""
+    if fields is None or dialect in _NESTED or not _UNUSUAL.isdisjoint(fields) or _SPECIAL.search(body) is not None:
+        return None
+    for name in _LIMITS:
+        if name in fields:
+            return len(body) + _ALLOWANCE, _answer_limit(dialect, fields, body)
+    return len(body) + _ALLOWANCE, None
+
+
 def most_it_costs(extent: Extent, price: Price, model: Model, allowance: int, factor: float = 1.0) -> Decimal | None:
     """The most that a request of this extent can cost in USD; None when some rate that it needs is unknown. `allowance` is
     the tokens of an answer that nothing limits, `factor` the provider's mark-up."""
@@ -151,14 +163,20 @@ def most_it_costs(extent: Extent, price: Price, model: Model, allowance: int, fa
 def most_of_chat(extent: Extent, price: Price, model: Model, allowance: int) -> int | None:
     """As `most_it_costs` without a mark-up, for the plain chat that most requests are: in whole units of a dollar, each
     token's rate rounded up. None where it takes the long way."""
-    if extent.operation is not Operation.CHAT or extent.audio or extent.prompt is None or price.factors:
-        return None
-    prompt = extent.prompt if model.context is None else min(extent.prompt, model.context)
-    rates = _rates_of(tier_of(price, prompt) if price.tiers else price)
-    if rates is None:
+    if extent.operation is not Operation.CHAT or extent.audio or extent.prompt is None:
         return None
     answer = extent.answer or model.max_output or allowance
-    return prompt * rates[0] + answer * extent.choices * rates[1] + rates[2]
+    return most_of_plain(extent.prompt, answer * extent.choices, price, model.context)
+
+
+def most_of_plain(prompt: int, answer: int, price: Price, context: int | None) -> int | None:
+    """As `most_of_chat`, of so many tokens of prompt and answer."""
+    if price.factors:
+        return None
+    if context is not None and context < prompt:
+        prompt = context
+    rates = _rates_of(tier_of(price, prompt) if price.tiers else price)
+    return None if rates is None else prompt * rates[0] + answer * rates[1] + rates[2]
 
 
 _KNOWN_RATES: dict[int, tuple[Price, tuple[int, int, int] | None]] = {}
@@ -225,8 +243,8 @@ def _usages(extent: Extent, price: Price, model: Model, allowance: int) -> Itera
             yield Usage(input=tokens, output=tokens)
         case Operation.VIDEO | Operation.MUSIC:
             yield Usage(seconds=float(extent.seconds))
-            for size in {None, *(size for size, _, _ in price.videos)}:
-                yield Usage(video_seconds=float(extent.seconds), video_size=size)
+            for size, grade in {(None, None), *((size, grade) for size, grade, _ in price.videos)}:
+                yield Usage(video_seconds=float(extent.seconds), video_size=size, image_quality=grade)
         case _:
             yield Usage(input=prompt)
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from typing import TypeVar
 
+from polyroute.engine.admission import user_of
 from polyroute.engine.slices import Slice
 from polyroute.ports import Call
 from polyroute.ports.budgets import BudgetBank
 from polyroute.routing.windows import window_at
-from polyroute.types.budgets import Budget, BudgetBook, Grant, WindowState
+from polyroute.types.budgets import Budget, BudgetBook, BudgetLevel, Grant, WindowState
+from polyroute.types.records import RequestRecord
 
 log = logging.getLogger("polyroute.budgets")
 
@@ -31,6 +34,12 @@ _LONGEST_IDLE = 4
 _FORGOTTEN = 1200
 """Rounds after which a slice that nobody used is forgotten."""
 _MOST_KNOWN = 4096
+_MOST_MEASURED = 1000
+_MOST_DEARER = 100.0
+_PATIENCE = 5.0
+"""Seconds that a request waits for the database."""
+_AWAY = 1.0
+"""Seconds after a failed attempt during which the database is not asked for a request again."""
 _UNTOUCHED = WindowState()
 Outcome = TypeVar("Outcome")
 Subject = tuple[str | None, str | None, str]
@@ -42,6 +51,7 @@ class Budgets:
     def __init__(
         self, bank: BudgetBank, *, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic,
         interval: float = ROUND, on_change: Callable[[bool], None] = lambda _: None,
+        counts: dict[str, int] | None = None,
     ) -> None:  # fmt: skip
         self._bank = bank
         self._clock = clock
@@ -58,6 +68,16 @@ class Budgets:
         self._tasks: set[asyncio.Task[object]] = set()
         self._rounds: asyncio.Task[None] | None = None
         self._reachable = True
+        self._away_until = 0.0
+        self.dearer: dict[tuple[str, str], float] = {}
+        """By target, how many times its list price a provider was seen to charge."""
+        self.counts: dict[str, int] = {} if counts is None else counts
+        """Requests refused by each budget (`budget NAME`), and those that it could not check (`unchecked NAME`)."""
+
+    @property
+    def teams(self) -> Mapping[str, str]:
+        """The team of each user that has one."""
+        return self._teams
 
     @property
     def worker(self) -> str:
@@ -151,7 +171,7 @@ class Budgets:
     def slices_for(self, call: Call, route: str) -> list[Slice]:
         """The current windows of all budgets that a call counts against."""
         key = call.key
-        user = (None if key is None else key.user_id) or call.options.user
+        user = user_of(call)
         now = self._clock()
         return [
             self._slice(budget, now)
@@ -207,22 +227,34 @@ class Budgets:
             if not one.known:
                 one.state, one.known = states.get(one.key, _UNTOUCHED), True
 
+    def take(self, one: Slice, units: int) -> bool:
+        """Reserve units of a slice where it has that many."""
+        if not one.take(units, self._monotonic()):
+            return False
+        if one.available < units * 4 and one.leasing is None and not one.scarce:
+            self._begin_lease(one, units)  # ahead of those that come
+        return True
+
     async def acquire(self, one: Slice, units: int) -> bool:
         """Reserve units of a slice, asking the database where it has too few. False when the budget has no more.
 
-        Raises whatever the database does.
+        Raises ConnectionError when the database cannot be asked.
         """
-        if one.take(units, self._monotonic()):
-            if one.available < units * 4 and one.leasing is None and not one.scarce:
-                self._begin_lease(one, units)  # ahead of those that come
+        if self.take(one, units):
             return True
         one.waiting += units
         try:
             while True:
                 task, own = one.leasing, False
+                if self._monotonic() < self._away_until:
+                    raise ConnectionError("the database cannot be asked")
                 if task is None:
                     task, own = self._begin_lease(one, units), True
-                grant = await asyncio.shield(task)
+                try:
+                    grant = await asyncio.wait_for(asyncio.shield(task), _PATIENCE)
+                except TimeoutError:
+                    self._away_until = self._monotonic() + _PATIENCE
+                    raise ConnectionError(f"the database does not answer within {_PATIENCE:g} s") from None
                 if one.take(units, self._monotonic()):
                     return True
                 if grant is None:
@@ -248,12 +280,62 @@ class Budgets:
         try:
             grant = await self._ask(self._bank.lease, one.budget, one.start, one.wish(needed), needed)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises
-            log.warning("budget '%s' cannot be leased from: %s", one.budget.id, error)
+            if self._away_until == 0.0:
+                log.warning("budget '%s' cannot be leased from: %s", one.budget.id, error)
+            self._away_until = self._monotonic() + _AWAY
             return None
         finally:
             one.leasing = None
+        self._away_until = 0.0
         one.receive(grant, now + _LEASE_LIFE)
         return grant
+
+    def tell_unchecked(self, one: Slice) -> None:
+        """A request goes on though its budget cannot be asked: count it, and raise the alarm once."""
+        name = f"unchecked {one.budget.id}"
+        self.counts[name] = self.counts.get(name, 0) + 1
+        if not one.unchecked:
+            one.unchecked = True
+            log.error(
+                "UNCHECKED: requests are served beyond what budget '%s' leased before the database went away",
+                one.budget.id,
+            )
+
+    def note_dearer(self, record: RequestRecord) -> None:
+        """A request cost more than was held for it: where the provider reports more than its list price, hold more from
+        now on."""
+        cost, priced, provider, model = (
+            record.cost_usd,
+            record.priced_cost_usd,
+            record.actual_provider,
+            record.actual_model,
+        )
+        if cost is None or not priced or provider is None or model is None or cost <= priced:
+            return
+        factor, target = min(float(cost / priced), _MOST_DEARER), (provider, model)
+        if factor > self.dearer.get(target, 1.0):
+            self.dearer[target] = factor
+            log.warning(
+                "%s/%s charges %.2f times its list price: budgets hold that much from now on; providers.%s.mark_up would "
+                "say so from the first request on", provider, model, factor, provider,
+            )  # fmt: skip
+
+    def tell_refused(self, identifier: str) -> None:
+        """A caller was refused by this budget."""
+        name = f"budget {identifier}"
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    async def measure(self) -> tuple[BudgetLevel, ...]:
+        """How every budget stands, by the database; by what this worker knows where that is away."""
+        now = self._clock()
+        budgets = list(chain.from_iterable(self._by_scope.values()))[:_MOST_MEASURED]
+        keys = {one.id: (one.id, window_at(one.window, one.time_zone, now)[0]) for one in budgets}
+        known = {one.key: one.state for one in self._slices.values()}
+        if self._monotonic() >= self._away_until:
+            with suppress(Exception):  # whatever a driver raises: what is known is told
+                known |= await asyncio.wait_for(self._ask(self._bank.look, list(keys.values())), _PATIENCE / 5)
+        states = [(one, known.get(keys[one.id], _UNTOUCHED)) for one in budgets]
+        return tuple(BudgetLevel(one, state.spent, state.leased) for one, state in states)
 
     def tell_exhausted(self, one: Slice, message: str) -> None:
         """Notify operators, once in a window."""

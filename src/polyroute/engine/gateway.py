@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -50,6 +50,8 @@ class Gateway:
         self.probes: dict[str, ProbeHealth] = {}
         self.budgets: Budgets | None = None
         """None while there are no budgets."""
+        self.teams: Mapping[str, str] | None = None
+        """The team of each user that has one; None while nobody has."""
         self.closed: str | None = None
         """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
@@ -79,7 +81,7 @@ class Gateway:
             )
         runtime = self.runtime
         admitted: Admitted | None = None
-        settlement = Settlement(call, self.ledger, runtime.prices)
+        settlement = Settlement(call, self.ledger, runtime.prices, self.teams)
         work: MediaWork | None = None
         opener: LaneOpener = open_lane
         if call.operation is not _CHAT and self.media is not None and call.operation in MEDIA_DIALECT_OF:

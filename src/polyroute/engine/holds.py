@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
 import msgspec
 
-from polyroute.engine.bounds import Extent, Limits, measure_request, most_it_costs, most_of_chat
+from polyroute.engine.bounds import (
+    Extent,
+    Limits,
+    measure_request,
+    most_it_costs,
+    most_of_chat,
+    most_of_plain,
+    plain_prompt,
+)
 from polyroute.engine.budgets import Budgets
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.runtime import LiveProvider, Runtime
@@ -16,22 +24,24 @@ from polyroute.ports import Headers
 from polyroute.routing.windows import iso_moment
 from polyroute.types.budgets import UNIT, Budget, Charge
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import ProviderKind
+from polyroute.types.operations import Operation, ProviderKind
 from polyroute.types.plans import Target
 from polyroute.types.records import RequestRecord
 
 _WAV_HEADER = 44
+_UNIT = Decimal(UNIT)
+_CHAT = Operation.CHAT
 
 
 def units_of(amount: Decimal) -> int:
     """An amount in US dollars or credits → units, rounded up."""
-    return int((amount * UNIT).to_integral_value(ROUND_CEILING))
+    return math.ceil(amount * _UNIT)
 
 
 class Hold:
     """A request's reservations, one for each budget that it counts against. `label_price` is in credits."""
 
-    __slots__ = ("_budgets", "_conversation", "_extent", "_held", "_runtime", "_slices", "credits")
+    __slots__ = ("_budgets", "_conversation", "_extent", "_held", "_refused_by", "_runtime", "_slices", "credits")
 
     def __init__(
         self,
@@ -47,6 +57,7 @@ class Hold:
         self._runtime = runtime
         self._held = [0] * len(slices)
         self._extent: Extent | None = None
+        self._refused_by: str | None = None
         self.credits = label_price
 
     def add(self, slices: list[Slice]) -> None:
@@ -90,16 +101,25 @@ class Hold:
                 amount = dollars
             if amount is None:
                 if budget.unpriced == "refuse":
+                    self._refused_by = budget.id
                     return _unpriced(budget, target)
                 continue
             short = amount - self._held[at]
             if short <= 0:
                 continue
             try:
-                admitted = await self._budgets.acquire(one, short)
+                admitted = self._budgets.take(one, short) or await self._budgets.acquire(one, short)
             except ConnectionError as error:
-                return PolyrouteError(ErrorKind.UNAVAILABLE, f"The budget '{budget.id}' cannot be checked: {error}.")
+                if budget.database_away == "allow":
+                    self._budgets.tell_unchecked(one)
+                    continue
+                return PolyrouteError(
+                    ErrorKind.UNAVAILABLE,
+                    f"The budget '{budget.id}' cannot be checked: {error}. `database_away: allow` would let requests pass.",
+                    code="budget_unavailable", retry_after=5, status=503,
+                )  # fmt: skip
             if not admitted:
+                self._refused_by = budget.id
                 refusal = _over_budget(one, short + self._held[at])
                 self._budgets.tell_exhausted(one, refusal.message)
                 return refusal
@@ -111,27 +131,48 @@ class Hold:
         if price is None:
             free = provider.row.kind is ProviderKind.LOCAL or target.model.endswith(":free")
             return 0 if free else None
-        extent = self._extent = self._extent or _extent_of(self._conversation)
+        conversation, facts = self._conversation, provider.row.model_facts.get(target.model)
+        context, call = None if facts is None else facts.context, conversation.call
+        if call.operation is _CHAT and conversation.persona is None and type(call.body) is bytes:
+            plain = plain_prompt(call.dialect, call.fields, call.body)
+            if plain is not None:
+                prompt, answer = plain
+                if answer is None:
+                    answer = provider.adapter.profile(target.model).max_output
+                allowed = answer or self._runtime.catalog.defaults.output_tokens
+                quick = most_of_plain(prompt + more, allowed, price, context)
+                if quick is not None:
+                    factor = self._factor(provider, target)
+                    return quick if factor <= 1.0 else math.ceil(quick * factor)
+        extent = self._extent = self._extent or _extent_of(conversation)
         if more and extent.prompt is not None:
             extent = msgspec.structs.replace(extent, prompt=extent.prompt + more)
-        facts = provider.row.model_facts.get(target.model)
         limits = Limits(
-            context=None if facts is None else facts.context,
+            context=context,
             max_output=provider.adapter.profile(target.model).max_output,
         )
         allowance = self._runtime.catalog.defaults.output_tokens
-        factor = provider.row.mark_up
+        factor = self._factor(provider, target)
         quick = most_of_chat(extent, price, limits, allowance)
         if quick is not None:
             return quick if factor <= 1.0 else math.ceil(quick * factor)
         found = most_it_costs(extent, price, limits, allowance, factor)
         return None if found is None else units_of(found)
 
+    def _factor(self, provider: LiveProvider, target: Target) -> float:
+        """On the list price: the provider's mark-up, or what it was seen to charge."""
+        factor, dearer = provider.row.mark_up, self._budgets.dearer
+        if dearer:
+            factor = max(factor, dearer.get((target.provider, target.model), 1.0))
+        return factor
+
     # ---------------------------------------------------------------- when it ends
 
     def settle(self, record: RequestRecord) -> None:
         """Put the charges into the record, and release what is not spent. Called once, synchronously."""
         served = record.actual_provider is not None
+        if self._refused_by is not None and record.error_kind == ErrorKind.OVER_BUDGET:
+            self._budgets.tell_refused(self._refused_by)
         cost = None if record.cost_usd is None else units_of(record.cost_usd)
         for at, one in enumerate(self._slices):
             held, budget = self._held[at], one.budget
@@ -143,6 +184,8 @@ class Hold:
                 spent = cost
             else:
                 spent = held  # an answer whose cost nobody can tell: what was set aside for it
+            if cost is not None and cost > held > 0 and not budget.in_credits:
+                self._budgets.note_dearer(record)
             used = one.settle(held, spent)
             self._held[at] = 0
             if spent:
@@ -152,10 +195,12 @@ class Hold:
         """`x-polyroute-budget-remaining`: of the budget that has the smallest part left, with its name and renewal."""
         if not self._slices:
             return []
-        one = self._slices[0]
-        if len(self._slices) > 1:
-            one = min(self._slices, key=lambda one: one.remaining / max(one.budget.limit, 1))
-        return [(b"x-polyroute-budget-remaining", one.budget.words(one.remaining).encode()), *one.labels]
+        tightest, least = self._slices[0], self._slices[0].remaining
+        for one in self._slices[1:]:
+            remaining = one.remaining
+            if remaining * tightest.budget.limit < least * one.budget.limit:
+                tightest, least = one, remaining
+        return [(b"x-polyroute-budget-remaining", tightest.budget.words(least).encode()), *tightest.labels]
 
 
 def _extent_of(conversation: Conversation) -> Extent:

@@ -66,6 +66,7 @@ class HealthDesk:
             durations=tuple(_series(key, one) for key, one in sorted(_by_kind(totals).items())),
             first_tokens=tuple(_series(key, one) for key, one in sorted(totals.ttft.items())),
             refusals=refusals,
+            budgets=() if self._gateway.budgets is None else await self._gateway.budgets.measure(),
         )
 
     def release(self, provider: str) -> bool:

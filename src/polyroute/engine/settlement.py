@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import reduce
 
@@ -11,6 +11,7 @@ import msgspec
 
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
+from polyroute.engine.admission import user_of
 from polyroute.engine.content import Recorder
 from polyroute.engine.holds import Hold
 from polyroute.engine.planning import Planned, SharedDecision
@@ -38,7 +39,10 @@ class Settlement:
         "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
     )  # fmt: skip
 
-    def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
+    def __init__(
+        self, call: Call, ledger: Ledger, prices: PriceBook, teams: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
+        """`teams` are those of all users."""
         self._call = call
         self._ledger = ledger
         self._prices = prices
@@ -57,11 +61,13 @@ class Settlement:
         """What is charged when the request is settled."""
         self._credits: Decimal | None = None
         key = call.key
+        user = user_of(call)
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
             requested_model=call.model, dialect=call.dialect, stream=call.stream,
-            user_id=call.options.user or (key.user_id if key is not None else None),
+            user_id=user,
             key_id=key.id if key is not None else None, tags=call.options.tags or {},
+            team_id=None if teams is None or user is None else teams.get(user),
         )  # fmt: skip
 
     @property

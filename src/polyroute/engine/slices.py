@@ -22,7 +22,7 @@ class Slice:
 
     __slots__ = (
         "_recent", "_taken", "alive_until", "available", "budget", "end", "idle", "known", "labels", "leasing", "reserved",
-        "start", "state", "told", "waiting",
+        "start", "state", "told", "unchecked", "waiting",
     )  # fmt: skip
 
     def __init__(self, budget: Budget, start: int, end: int | None) -> None:
@@ -45,6 +45,8 @@ class Slice:
         """Monotonic time until which nobody can have ended the lease."""
         self.leasing: asyncio.Task[Grant | None] | None = None
         self.told = False
+        self.unchecked = False
+        """Whether somebody was told that requests are served unchecked."""
         self.idle = 0
         """Rounds in which nothing was taken."""
         self._taken = False
@@ -68,9 +70,11 @@ class Slice:
     @property
     def remaining(self) -> int:
         """Units that this worker knows it could still admit."""
-        if not self.budget.hard:
-            return max(0, self.budget.limit - self.spent)
-        return self.free + max(0, self.available)
+        budget, state = self.budget, self.state
+        if not budget.hard:
+            return max(0, budget.limit - self.spent)
+        free = budget.limit - state.spent - state.leased
+        return max(0, free) + max(0, self.available)
 
     @property
     def scarce(self) -> bool:
@@ -109,7 +113,7 @@ class Slice:
         """What the database granted; what was there before is gone if somebody ended the lease."""
         self.available = min(self.available + grant.granted, grant.state.own)
         self.state = grant.state
-        self.known = True
+        self.known, self.unchecked = True, False
         self.alive_until = max(self.alive_until, alive_until)
 
     def look(self, state: WindowState, alive_until: float) -> None:

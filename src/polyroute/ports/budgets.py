@@ -31,6 +31,9 @@ class BudgetBank(Protocol):
     def renew(self, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
         """Keep this worker's leases from expiring, end those that did, and look at windows."""
 
+    def look(self, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
+        """How windows stand; those that nobody used yet are left out."""
+
     def tell_exhausted(self, budget: Budget, window: int, message: str) -> None:
         """Notify, once in a window, that requests are refused."""
 

@@ -32,6 +32,9 @@ class BudgetSettings(Section):
     """Whether requests are refused when the amount is used up; `false` only counts and notifies."""
     unpriced: Literal["refuse", "allow"] = "refuse"
     """What becomes of targets whose price is unknown under a hard limit: passed over, or used and not counted."""
+    database_away: Literal["refuse", "allow"] = "refuse"
+    """What becomes of requests under a hard limit once the database is away and what was leased of the budget before is
+    used up: refused with a 503, or served unchecked and charged later, with an alarm."""
     alerts: list[Number] = [0.8, 1.0]
     """Shares of the amount at which operators are notified, once in each window."""
 

@@ -23,6 +23,7 @@ from polyroute.storage.budgets import (
     list_budgets,
     list_teams,
     list_users,
+    missing_subject,
     write_budget,
     write_team,
     write_user,
@@ -69,7 +70,9 @@ class Accounts:
                     f"that one, or choose another window, scope or subject",
                     "window",
                 )
-            self._check_subject(driver, budget)
+            command = missing_subject(driver, budget.scope, budget.subject)
+            if command is not None:  # a name that is not there is a mistake
+                raise _invalid(f"there is no {budget.holder}: `{command}` makes one", "subject")
             write_budget(driver, budget)
         return budget
 
@@ -109,21 +112,6 @@ class Accounts:
             )
             raise _invalid(words, str(first.path[0]) if first.path else None)
         return budget
-
-    def _check_subject(self, driver: Driver, budget: Budget) -> None:
-        """Users, teams and keys are in the database: a name that is not there is a mistake."""
-        tables = {
-            "team": "SELECT id FROM teams WHERE id = ?",
-            "user": "SELECT id FROM users WHERE id = ? UNION SELECT user_id FROM keys WHERE user_id = ?",
-            "key": "SELECT id FROM keys WHERE id = ? UNION SELECT id FROM keys WHERE name = ?",
-        }
-        statement = tables.get(budget.scope)
-        if statement is None:
-            return
-        values = (budget.subject,) * statement.count("?")
-        if driver.execute(driver.sql(statement), values).fetchone() is None:
-            make = {"team": "teams create", "user": "users create", "key": "keys create --name"}[budget.scope]
-            raise _invalid(f"there is no {budget.holder}: `polyroute {make} {budget.subject}` makes one", "subject")
 
     # ---------------------------------------------------------------- users and teams
 

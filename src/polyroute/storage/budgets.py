@@ -102,6 +102,28 @@ def sync_budgets(database: Database, declared: Iterable[Budget], currencies: Map
     return displaced
 
 
+_SUBJECTS = {
+    "team": ("SELECT id FROM teams WHERE id = ?", "polyroute teams create {}"),
+    "user": (
+        "SELECT id FROM users WHERE id = ? UNION SELECT user_id FROM keys WHERE user_id = ?",
+        "polyroute users create {}",
+    ),
+    "key": (
+        "SELECT id FROM keys WHERE id = ? UNION SELECT id FROM keys WHERE name = ?",
+        "polyroute keys create --name {}",
+    ),
+}
+
+
+def missing_subject(driver: Driver, scope: str, subject: str | None) -> str | None:
+    """The command that makes a budget's team, user or key; None where it is there, or needs not be."""
+    if scope not in _SUBJECTS:
+        return None
+    statement, command = _SUBJECTS[scope]
+    known = driver.execute(driver.sql(statement), (subject,) * statement.count("?")).fetchone()
+    return None if known is not None else command.format(subject)
+
+
 # ---------------------------------------------------------------- users and teams
 
 

@@ -92,6 +92,10 @@ class LeaseBank:
         """Keep this worker's leases from expiring, end those that did, and look at windows."""
         return self._run(lambda driver: self._renew(driver, keys))
 
+    def look(self, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
+        """How windows stand; those that nobody used yet are left out."""
+        return self._run(lambda driver: self._look(driver, keys))
+
     def tell_exhausted(self, budget: Budget, window: int, message: str) -> None:
         """Notify, once in a window, that requests are refused."""
         data = {

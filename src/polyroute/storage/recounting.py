@@ -51,7 +51,7 @@ _FIELDS = (
     "error_kind",
     "simulated",
     "tags",
-    *(name for name in ("team_id",) if name in RequestRecord.__struct_fields__),
+    "team_id",
 )
 _SELECT = (
     f"SELECT {','.join(_FIELDS)} FROM requests WHERE created_at >= ? AND created_at < ? "  # noqa: S608 - names of our own

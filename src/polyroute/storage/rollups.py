@@ -167,7 +167,7 @@ class Rollups:
             _short(record.route),
             _short(record.key_id),
             "" if record.user_id is None else self._census.user(record.user_id, minute),
-            _short(getattr(record, "team_id", None)),
+            _short(record.team_id),
             record.operation,
             record.status,
             record.error_kind or "",

@@ -88,7 +88,7 @@ ai_models = sa.Table(
     sa.Column("token_cost", Money, doc="what users are charged for one use, in credits"),
 )
 
-# model_id, key_id and user_id are no foreign keys: a ledger takes every settled request, whatever became of the key or
+# model_id, key_id, user_id and team_id are no foreign keys: a ledger takes every settled request, whatever became of the key or
 # label that it names.
 requests = sa.Table(
     "requests",
@@ -151,6 +151,7 @@ requests = sa.Table(
     sa.Column("service_tier", sa.Text, doc="batch, flex …; NULL is the usual one"),
     sa.Column("reported_credits", Money, doc="what the provider charged, in units of its own"),
     sa.Column("priced_cost_usd", Money, doc="by the price table, where cost_usd is reported"),
+    sa.Column("team_id", sa.Text, doc="the team of its user at the time"),
     # Each index costs every request; figures by provider come from attempt_totals instead.
     sa.Index(None, "created_at"),
 )

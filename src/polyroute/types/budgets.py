@@ -45,6 +45,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     downgrade_to: str | None = None
     hard: bool = True
     unpriced: Literal["refuse", "allow"] = "refuse"
+    database_away: Literal["refuse", "allow"] = "refuse"
     alerts: tuple[float, ...] = (0.8, 1.0)
     source: Literal["settings", "api"] = "settings"
 
@@ -72,7 +73,7 @@ def format_units(units: int, *, in_credits: bool) -> str:
 def decimal_text(units: int) -> str:
     """Units as a decimal number in US dollars or credits, without needless zeros."""
     whole, rest = divmod(abs(units), UNIT)
-    text = f"{whole}.{rest:010}".rstrip("0").rstrip(".") if rest else str(whole)
+    text = f"{whole}.{rest:010}".rstrip("0") if rest else str(whole)
     return f"-{text}" if units < 0 else text
 
 
@@ -109,6 +110,19 @@ class BudgetBook(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     budgets: tuple[Budget, ...] = ()
     teams: dict[str, str] = {}
+
+
+class BudgetLevel(msgspec.Struct, frozen=True):
+    """A budget and how its current window stands, in units, as well as it is known."""
+
+    budget: Budget
+    spent: int
+    held: int
+
+    @property
+    def left(self) -> int:
+        """Units that nobody has spent or holds."""
+        return max(0, self.budget.limit - self.spent - self.held)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

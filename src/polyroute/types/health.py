@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from polyroute.types.budgets import BudgetLevel
+
 Health = Literal["healthy", "degraded", "unhealthy"]
 
 
@@ -180,4 +182,5 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     first_tokens: tuple[Series, ...]
     """Labelled by provider and operation."""
     refusals: dict[str, int]
-    """By `key` or `route`."""
+    """By `key` or `route`, and by `budget NAME` and `unchecked NAME`."""
+    budgets: tuple[BudgetLevel, ...] = ()

@@ -104,6 +104,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults
     reported_credits: Decimal | None = None
     priced_cost_usd: Decimal | None = None
     """What the price table says, where `cost_usd` is what the provider reported."""
+    team_id: str | None = None
+    """The team of its user when it came."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyroute.engine.bounds import Extent, Limits, measure_request, most_it_costs
+from polyroute.engine.bounds import (
+    Extent,
+    Limits,
+    measure_request,
+    most_it_costs,
+    most_of_chat,
+    most_of_plain,
+    plain_prompt,
+)
 from polyroute.pricing import exact_cost
 from polyroute.types.operations import Dialect, Operation
 from polyroute.types.usage import Price, Usage
@@ -117,3 +125,87 @@ def test_every_operation_has_a_bound_where_its_rates_are_known(
 def test_a_mark_up_is_set_aside_too() -> None:
     extent = Extent(operation=Operation.EMBED, prompt=1_000_000)
     assert most_it_costs(extent, Price(version="t", input=Decimal(1)), Limits(), 1, 1.05) == Decimal("1.05")
+
+
+def media(operation: Operation, dialect: Dialect = Dialect.MEDIA_VIDEO, **fields: object) -> Extent:
+    body = msgspec.json.encode({"model": "m", "prompt": "a boat", **fields})
+    return measure_request(operation, dialect, msgspec.json.decode(body, type=dict[str, msgspec.Raw]), body)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [({"seconds": "8"}, 8), ({"seconds": 12}, 12), ({"duration": 5}, 5), ({"duration_seconds": "20"}, 20), ({}, 60)],
+)
+def test_a_clip_is_held_by_its_length_at_its_dearest_size(said: dict[str, object], seconds: int) -> None:
+    sizes = (("720p", None, Decimal("0.1")), ("1080p", "pro", Decimal("0.3")), ("1080p", None, Decimal("0.2")))
+    by_size = Price(version="t", videos=sizes)
+    assert most_it_costs(media(Operation.VIDEO, **said), by_size, Limits(), 10) == seconds * Decimal("0.3")
+    by_second = Price(version="t", video_second=Decimal("0.05"))
+    assert most_it_costs(media(Operation.VIDEO, **said), by_second, Limits(), 10) == seconds * Decimal("0.05")
+
+
+def test_music_is_held_by_its_length() -> None:
+    price = Price(version="t", second=Decimal("0.01"))
+    extent = media(Operation.MUSIC, Dialect.MEDIA_MUSIC, duration=30)
+    assert most_it_costs(extent, price, Limits(), 10) == Decimal("0.30")
+    assert most_it_costs(media(Operation.MUSIC, Dialect.MEDIA_MUSIC), price, Limits(), 10) == Decimal("0.60")
+
+
+def test_megapixels_are_held_by_the_largest_image() -> None:
+    price = Price(version="t", megapixel=Decimal("0.01"))
+    extent = media(Operation.IMAGE, Dialect.OPENAI_IMAGES, n=3, size="1024x1024")
+    bound = most_it_costs(extent, price, Limits(), 10)
+    assert bound == Decimal("0.15")
+    assert bound >= 3 * Decimal(1024 * 1024) / 1_000_000 * Decimal("0.01")
+
+
+def test_a_service_tier_is_held_at_its_dearest() -> None:
+    price = msgspec.structs.replace(PRICE, factors=(("flex", Decimal("0.5")), ("priority", Decimal("1.75"))))
+    extent = chat("Hello", max_tokens=100)
+    bound, usual = most_it_costs(extent, price, Limits(), 10), most_it_costs(extent, PRICE, Limits(), 10)
+    assert bound is not None
+    assert usual is not None
+    assert bound == usual * Decimal("1.75")
+    spent = exact_cost(Usage(input=5, output=100, tier="priority"), price)
+    assert spent is not None
+    assert spent <= bound
+    cheaper = msgspec.structs.replace(PRICE, factors=(("flex", Decimal("0.5")),))
+    assert most_it_costs(extent, cheaper, Limits(), 10) == usual, "nobody promises the cheaper tier"
+    assert most_of_chat(extent, price, Limits(), 10) is None, "the short way knows no tiers"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(max_size=200), limit=st.none() | st.integers(1, 5000), context=st.none() | st.integers(10, 1000),
+    more=st.sampled_from([{}, {"n": 2}, {"tools": []}, {"temperature": 1}, {"previous_response_id": "r"}]),
+)  # fmt: skip
+def test_the_shortest_way_holds_what_the_long_one_does(
+    text: str, limit: int | None, context: int | None, more: dict[str, object]
+) -> None:
+    asked = {**more, **({} if limit is None else {"max_tokens": limit})}
+    body = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": text}], **asked})
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    plain = plain_prompt(Dialect.OPENAI_CHAT, fields, body)
+    assert (plain is None) == bool({"n", "tools", "previous_response_id"} & more.keys())
+    if plain is not None:
+        prompt, answer = plain
+        long = most_of_chat(chat(text, **asked), PRICE, Limits(context=context), 10)
+        assert most_of_plain(prompt, answer or 10, PRICE, context) == long
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}},
+        {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "AAAA"}},
+    ],
+)
+def test_what_is_more_than_text_goes_the_long_way(part: dict[str, object]) -> None:
+    body = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    assert plain_prompt(Dialect.OPENAI_CHAT, fields, body) is None
+    assert (measure_request(Operation.CHAT, Dialect.OPENAI_CHAT, fields, body).prompt or 0) > 30_000

@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import pytest
 
@@ -14,6 +15,7 @@ from polyroute.ports import Call, Options
 from polyroute.ports.budgets import WindowKey
 from polyroute.types.budgets import Budget, BudgetBook, Grant, WindowState
 from polyroute.types.operations import Dialect, Operation
+from polyroute.types.records import RequestRecord
 from support.budget_samples import budget
 
 
@@ -67,6 +69,9 @@ class FakeBank:
     def renew(self, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
         with self.vault.lock:
             return {key: self._state() for key in keys}
+
+    def look(self, keys: Sequence[WindowKey]) -> Mapping[WindowKey, WindowState]:
+        return self.renew(keys)
 
     def tell_exhausted(self, budget: Budget, window: int, message: str) -> None:
         self.exhausted.append(message)
@@ -160,16 +165,40 @@ async def test_a_caller_who_leaves_while_it_waits_takes_nothing_along() -> None:
 
 
 async def test_a_database_that_is_away_refuses_only_what_is_not_leased() -> None:
-    vault = Vault(10_000_000)
-    budgets, bank = await opened(vault)
+    now, vault = 1000.0, Vault(10_000_000)
+    bank = FakeBank(vault, [budget(limit=vault.limit, window="total")])
+    budgets = Budgets(bank, interval=3600, monotonic=lambda: now)
+    await budgets.start()
     [one] = budgets.slices_for(call(), "text")
     assert await budgets.acquire(one, 100)
     bank.away = True
-    assert await budgets.acquire(one, 100), "the slice goes on"
+    now += 60
+    assert await budgets.acquire(one, 100), "the slice goes on for a minute"
     with pytest.raises(ConnectionError):
         await budgets.acquire(one, 5_000_000)
+    asked = bank.trips
+    with pytest.raises(ConnectionError):
+        await budgets.acquire(one, 5_000_000)
+    assert bank.trips == asked, "for a second nobody waits for the database again"
+    assert [(level.budget.id, level.held > 0) for level in await budgets.measure()] == [("all", True)]
+    now += 60
+    with pytest.raises(ConnectionError):
+        await budgets.acquire(one, 100)  # the lease may have been ended by now
     bank.away = False
+    now += 2
     assert await budgets.acquire(one, 5_000_000)
+    await closed(budgets)
+
+
+async def test_a_database_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyroute.engine.budgets._PATIENCE", 0.01)
+    budgets, bank = await opened(Vault(1000))
+    [one] = budgets.slices_for(call(), "text")
+    answers = threading.Event()
+    monkeypatch.setattr(bank, "lease", lambda *_: answers.wait(10) and Grant(0, WindowState()))
+    with pytest.raises(ConnectionError, match="does not answer"):
+        await budgets.acquire(one, 100)
+    answers.set()
     await closed(budgets)
 
 
@@ -215,4 +244,24 @@ async def test_budgets_apply_by_user_team_and_route() -> None:
     assert names("alice", "text") == {"user-alice", "team-research", "route-text", "installation-None"}
     assert names("bob", "other") == {"user-bob", "installation-None"}
     assert names(None, "other") == {"installation-None"}
+    await closed(budgets)
+
+
+async def test_a_provider_that_charges_more_than_its_list_price_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    budgets, _ = await opened(Vault(1000))
+
+    def settled(cost: str, priced: str | None) -> RequestRecord:
+        return RequestRecord(
+            id="r", created_at=0.0, operation="chat", status="COMPLETED", requested_model="text", dialect="openai_chat",
+            actual_provider="openrouter", actual_model="m", cost_usd=Decimal(cost),
+            priced_cost_usd=None if priced is None else Decimal(priced),
+        )  # fmt: skip
+
+    budgets.note_dearer(settled("0.4", None))
+    budgets.note_dearer(settled("0.4", "0.5"))
+    assert budgets.dearer == {}
+    budgets.note_dearer(settled("0.4", "0.1"))
+    budgets.note_dearer(settled("0.2", "0.1"))
+    assert budgets.dearer == {("openrouter", "m"): 4.0}
+    assert "charges 4.00 times its list price" in caplog.text
     await closed(budgets)

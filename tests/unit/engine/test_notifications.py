@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
+import standardwebhooks
 
 from polyroute.engine import notifications
-from polyroute.engine.notifications import PAUSES, Postman, Webhook, sign
+from polyroute.engine.notifications import PAUSES, Postman, Webhook, sign, signing_key, webhook_request
+from polyroute.ports.budgets import Delivery
 from polyroute.storage import outbox as outboxes
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.notices import insert_notification
@@ -48,6 +53,22 @@ def make_due(database: Database) -> None:
     driver = database.connect()
     driver.execute("UPDATE deliveries SET due_at = 0 WHERE due_at IS NOT NULL")
     driver.close()
+
+
+@pytest.mark.parametrize("secret", [SECRET, "any text of at least sixteen characters"])
+def test_another_implementation_takes_the_signature_and_nothing_else(secret: str) -> None:
+    payload = b'{"type":"budget.alert","data":{"budget":"r\xc3\xa9s"}}'
+    delivery = Delivery(id="msg_1", url="http://127.0.0.1/", payload=payload, tries=1)
+    headers = {name.decode(): value.decode() for name, value in webhook_request(delivery, secret, time.time()).headers}
+    receiver = standardwebhooks.Webhook(base64.b64encode(signing_key(secret)).decode())
+    assert receiver.verify(payload, headers) == msgspec.json.decode(payload)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        receiver.verify(payload.replace(b"alert", b"other"), headers)
+    late = {
+        name.decode(): value.decode() for name, value in webhook_request(delivery, secret, time.time() - 900).headers
+    }
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        receiver.verify(payload, late)
 
 
 def test_the_signature_is_that_of_the_specifications_example() -> None:

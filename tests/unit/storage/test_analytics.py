@@ -91,6 +91,7 @@ def test_cost_is_unknown_where_nothing_that_was_served_has_a_price(database: Dat
         ("route", "route", "fast"),
         ("key", "key_id", "key_1"),
         ("user", "user_id", "anna"),
+        ("team", "team_id", "research"),
         ("operation", "operation", "image"),
     ],
 )
@@ -101,7 +102,7 @@ def test_figures_by_group_and_filter(database: Database, name: str, field: str, 
     assert sum(point.requests for point in groups.values()) == 2
     assert figures(database, interval="total", filters={name: [value]}).total.requests == 1
     assert figures(database, interval="total", filters={name: [value, "other"]}).total.requests == 1
-    if name in ("route", "key", "user"):
+    if name in ("route", "key", "user", "team"):
         assert groups[None].requests == 1
 
 

@@ -165,6 +165,7 @@ records = st.builds(
     error_kind=st.sampled_from([None, "timeout"]),
     key_id=st.none() | names,
     user_id=st.none() | names,
+    team_id=st.none() | names,
     route=st.none() | names,
     actual_provider=st.none() | names,
     input_tokens=st.none() | st.integers(0, 10**7),

@@ -72,7 +72,7 @@ class JobWalk:
         self._runtime: Runtime = gateway.runtime
         self.call = call_of(claim.job.order)
         self._conversation = Conversation(self.call)
-        self.settlement = Settlement(self.call, gateway.ledger, self._runtime.prices)
+        self.settlement = Settlement(self.call, gateway.ledger, self._runtime.prices, gateway.teams)
         failed = [attempt_record(one) for one in claim.attempts if one.phase == "failed"]
         self.settlement.resume(claim.job.order.created_at, failed)
         local = {
