@@ -13,6 +13,7 @@ from typing import Any
 
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.api.files import FilePaths
+from polyroute.api.media import MediaPaths
 from polyroute.api.requests import read_head
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogProblem, read_input
@@ -28,6 +29,7 @@ from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
+from polyroute.jobs import Jobs
 from polyroute.media import Media
 from polyroute.ports import Credential, Headers
 from polyroute.providers.media.registry import build_media_adapter
@@ -108,8 +110,10 @@ class App:
     """A gateway with everything that it needs, started and stopped as one. `start` must run in the loop that serves."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True
-    ) -> None:
+        self, settings: Settings, catalog: Catalog, *, sandbox_url: str | None, writes_ledger: bool = True,
+        working: bool | None = None,
+    ) -> None:  # fmt: skip
+        """`working`: whether this process works on jobs; as the settings say unless it is given."""
         self.settings = settings
         self._sandbox_url = sandbox_url
         self._database: Database = open_database(settings.storage.database)
@@ -144,6 +148,11 @@ class App:
             media=self.media.floor(),
         )  # fmt: skip
         self.gateway.content = content_log(settings)
+        assert self.gateway.media is not None
+        self.jobs = Jobs(
+            settings, self._database, self.gateway, self.gateway.media,
+            working=settings.jobs.worker if working is None else working,
+        )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
@@ -177,14 +186,15 @@ class App:
             self.media.files,
             limit=self.settings.artifacts.max_file_mb << 20,
         )
-        return FastLane(
-            self.gateway, self._control, self._responses, files, max_body=self.settings.server.max_body_mb << 20
-        )
+        max_body = self.settings.server.max_body_mb << 20
+        jobs = MediaPaths(self.gateway, self.jobs.desk, files, wait=self.settings.jobs.wait, max_body=max_body)
+        return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
 
     def _control(self) -> Application:
         from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
         from polyroute.admin.app import build_admin  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
+        from polyroute.admin.jobs import job_routes  # noqa: PLC0415
         from polyroute.admin.requests import request_routes  # noqa: PLC0415
         from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
         from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
@@ -205,6 +215,7 @@ class App:
                     self._prices.price,
                 ),
                 request_routes(LedgerRows(self._database)),
+                job_routes(self.jobs.table),
             ],
         )
         return application
@@ -230,6 +241,7 @@ class App:
             self._keys.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         self.media.start()
+        self.jobs.start()
         await self._sharing.start()
         self._upkeep.start()
         self._watcher = asyncio.create_task(self._watch())
@@ -239,6 +251,7 @@ class App:
         for task in (self._watcher, self._pricing):
             if task is not None:
                 task.cancel()
+        await self.jobs.stop()
         await self._sharing.stop()
         await asyncio.to_thread(self._upkeep.close)
         await self._transport.aclose()
@@ -282,17 +295,21 @@ class App:
 
     def _reload(self) -> Runtime:
         settings = read_configuration(self.settings.sources[0] if len(self.settings.sources) > 1 else None)
-        for section in ("server", "storage", "auth", "artifacts", "fetch"):
+        for section in ("server", "storage", "auth", "artifacts", "fetch", "jobs"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
         self.gateway.content = content_log(settings)
         return self._runtime(make_catalog(settings, self._sandbox_url), settings)
 
 
-def build_app(settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True) -> App:
+def build_app(
+    settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True, working: bool | None = None
+) -> App:
     """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`.
     Raises ConfigurationError, StorageError."""
-    return App(settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger)
+    return App(
+        settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger, working=working
+    )  # fmt: skip
 
 
 def price_book(database: Database) -> CatalogPrices:

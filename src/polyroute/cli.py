@@ -11,6 +11,7 @@ import typer
 
 from polyroute import money_cli
 from polyroute.artifacts_cli import artifacts_app
+from polyroute.jobs_cli import jobs_app
 from polyroute.types.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
 app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(jobs_app, name="jobs")
 
 Config = Annotated[
     Path | None,
@@ -92,6 +94,19 @@ def serve(
     chosen = {"server.host": host, "server.port": port, "server.workers": workers}
     settings = read_settings(config, **chosen)
     raise typer.Exit(serving.serve(settings, sandbox=sandbox, sandbox_if_no_keys=sandbox_if_no_keys))
+
+
+@app.command()
+def worker(
+    config: Config = None,
+    sandbox: Annotated[
+        str | None, typer.Option("--sandbox", metavar="URL", help="Ask the simulated providers at this address.")
+    ] = None,
+) -> None:
+    """Work on durable jobs, beside gateways that share the database and the artifact store."""
+    from polyroute import serving  # noqa: PLC0415
+
+    raise typer.Exit(serving.work(read_settings(config), sandbox))
 
 
 @app.command()

@@ -64,6 +64,25 @@ def run_worker(settings: Settings, listener: socket.socket, sandbox_url: str | N
     return uvloop.run(_serve(app, listener, writer, announce=announce))
 
 
+def work(settings: Settings, sandbox_url: str | None) -> int:
+    """Work on durable jobs until told to stop; gives the exit code."""
+    configure_logging()
+    return uvloop.run(_work(build_app(settings, sandbox_url=sandbox_url, working=True)))
+
+
+async def _work(app: App) -> int:
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, told.set)
+    await app.start()
+    sys.stderr.write(f"Polyroute works on jobs (process {os.getpid()})\n")
+    try:
+        await told.wait()
+    finally:
+        await app.stop()
+    return 0
+
+
 async def _serve(app: App, listener: socket.socket, writer: WriterProcess | None, *, announce: bool) -> int:
     lane = app.application()
     server = make_server(lane, lane=lane)

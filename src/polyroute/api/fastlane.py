@@ -11,6 +11,7 @@ from polyroute.api.errors import error_headers, render_error
 from polyroute.api.exchange import AsgiExchange, Exchange
 from polyroute.api.files import FilePaths
 from polyroute.api.framing import ArrayFraming
+from polyroute.api.media import MediaPaths
 from polyroute.api.requests import BegunError, ClientGone, Head, Receive, Scope, Send
 from polyroute.api.responses import Continuation
 from polyroute.api.smallpaths import SmallPaths, dialect_of_small_path, gemini_call
@@ -21,7 +22,7 @@ from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
 from polyroute.ports import Call, Headers, ResponseStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.operations import OPERATION_OF, Dialect
+from polyroute.types.operations import OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
 
 log = logging.getLogger("polyroute.api")
@@ -50,6 +51,7 @@ _FILE_FIELD = {
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
 }
 
+_CHAT = Operation.CHAT
 _GEMINI, _OPENAI_RESPONSES = (
     Dialect.GEMINI,
     Dialect.OPENAI_RESPONSES,
@@ -68,6 +70,7 @@ class FastLane:
         control: Callable[[], Application],
         responses: ResponseStore,
         files: FilePaths | None = None,
+        jobs: MediaPaths | None = None,
         *,
         max_body: int,
     ) -> None:
@@ -75,6 +78,7 @@ class FastLane:
         self._gateway = gateway
         self._responses = responses
         self._files = files
+        self._jobs = jobs
         self._small_paths = SmallPaths(gateway, responses, max_body=max_body)
         self._make_control = control
         self._control: Application | None = None
@@ -106,6 +110,9 @@ class FastLane:
         try:
             if self._files is not None and self._files.serves(scope["path"]):
                 await self._files.answer(scope, receive, send)
+                return
+            if self._jobs is not None and self._jobs.serves(scope["path"]):
+                await self._jobs.answer(scope, receive, send, request_id)
                 return
             answer = await self._small_paths.answer(scope, receive, request_id)
         except PolyrouteError as error:
@@ -182,6 +189,8 @@ class FastLane:
 
     async def _answer(self, conversation: Conversation, exchange: Exchange) -> None:
         call = conversation.call
+        if call.operation is not _CHAT and self._jobs is not None and await self._jobs.take(conversation, exchange):
+            return
         array = _wants_array(exchange, call)
         kept = Continuation(self._responses, call) if call.dialect is _OPENAI_RESPONSES else None
         if kept is not None:

@@ -201,6 +201,10 @@ class FilePaths:
             )
         return True
 
+    async def send_artifact(self, scope: Scope, send: Send, identifier: str) -> None:
+        """The bytes of an artifact, for a caller who may read it by another path's rules. Raises PolyrouteError(not_found)."""
+        await self._content(scope, send, identifier, None)
+
     async def _content(self, scope: Scope, send: Send, identifier: str, key: KeyRecord | None) -> None:
         """The bytes, or the part of them that was asked for."""
         artifact, filename = await self._content_of(identifier, key)

@@ -22,8 +22,10 @@ _FORWARDED = frozenset({b"anthropic-beta", b"anthropic-version", b"openai-beta"}
 
 _READ = _FORWARDED | {
     b"authorization", b"content-type", b"content-length", b"x-api-key", b"x-goog-api-key",
-    b"expect", b"transfer-encoding", b"upgrade",
+    b"expect", b"transfer-encoding", b"upgrade", b"prefer", b"idempotency-key",
 }  # fmt: skip
+_WISHES = frozenset({b"prefer", b"idempotency-key"})
+"""Headers that say how a caller wants to be answered; only media work looks at them."""
 
 
 RUNNING = "polyroute.running"
@@ -53,6 +55,7 @@ class Head(msgspec.Struct):
     content_length: int | None = None
     options: dict[str, str] | None = None
     forward: Headers | None = None
+    wishes: Headers | None = None
     plain: bool = True
 
 
@@ -77,6 +80,9 @@ def read_head(headers: Headers) -> Head:
         elif name in _FORWARDED:
             head.forward = head.forward or []
             head.forward.append((name, value))
+        elif name in _WISHES:
+            head.wishes = head.wishes or []
+            head.wishes.append((name, value))
         else:
             head.plain = False
     return head

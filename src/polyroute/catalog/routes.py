@@ -24,6 +24,9 @@ BUILT_IN_ROUTES: Mapping[str, Operation] = {
     "image": Operation.IMAGE,
     "speech": Operation.SPEECH,
     "transcription": Operation.TRANSCRIPTION,
+    "video": Operation.VIDEO,
+    "music": Operation.MUSIC,
+    "compose": Operation.COMPOSE,
 }
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 _KIND_ORDER = (ProviderKind.DIRECT, ProviderKind.GATEWAY, ProviderKind.LOCAL)

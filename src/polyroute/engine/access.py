@@ -81,6 +81,31 @@ class ProviderAccess:
             return Refused("concurrency", 1.0)  # others came first
         return self._enter(model, tokens, now, random, used, last=last)
 
+    def holds(self, label: str | None) -> bool:
+        """Whether there is a credential of this label (None: work that was begun without one)."""
+        sole = self.open.credential
+        return (
+            label is None
+            or (sole is not None and sole.label == label)
+            or any(one.credential.label == label for one in self.pool.states)
+        )
+
+    def carry_on(self, label: str | None, now: float) -> Ticket | None:
+        """Leave to go on with work that was begun with this credential, whatever the limits say by now; None when there is
+        no such credential any more."""
+        if label is None:
+            return self.open if self.plain else Ticket(None, None, 0)
+        if self.open.credential is not None and self.open.credential.label == label:
+            ticket = Ticket(self.open.credential, None, 0)
+        else:
+            state = next((one for one in self.pool.states if one.credential.label == label), None)
+            if state is None:
+                return None
+            ticket = Ticket(state.credential, state, 0)
+        if self.limiter is not None:
+            self.limiter.admit(ticket.holder, 0, now)
+        return ticket
+
     def _enter(
         self, model: str, tokens: int, now: float, random: float, used: Collection[str], *, last: bool
     ) -> Ticket | Refused:

@@ -42,6 +42,13 @@ Renderer = Callable[[PolyrouteError], bytes | None]
 """How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """Work that a provider accepted, or may have accepted, before this walk began; `credential` is a label."""
+
+    target: Target
+    credential: str | None
+
+
 class Execution:
     """One request on its way through its plan."""
 
@@ -49,8 +56,10 @@ class Execution:
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane,
+        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane, accepted: Accepted | None = None,
     ) -> None:  # fmt: skip
+        """`accepted` is work that was begun before: its target comes first, with the credential that it was begun with,
+        whatever the breakers and limits say by now."""
         self._conversation = conversation
         self._call: Call = conversation.call
         self._planned = planned
@@ -67,7 +76,10 @@ class Execution:
         self._render_error = render_error
         self._rescue = rescue
         self._hedging = hedging
+        self._accepted = accepted
         self._left = deque(planned.plan.targets)
+        if accepted is not None:
+            self._left = deque((accepted.target, *(one for one in planned.plan.targets if one != accepted.target)))
         self._loop = loop
         self._refusal: PolyrouteError | None = None
 
@@ -129,9 +141,14 @@ class Execution:
         used: list[str] = []
         while True:
             started = loop.time()
-            if not breakers.begin(target, operation, started) and not self._plan.probe:
+            begun, self._accepted = self._accepted, None
+            if not breakers.begin(target, operation, started) and not self._plan.probe and begun is None:
                 return NextTarget()
-            ticket = access.open if access.plain else await self._enter(provider, target, targets_left, used)
+            ticket: Ticket | NextTarget | Stop
+            if begun is not None:
+                ticket = access.carry_on(begun.credential, started) or access.open
+            else:
+                ticket = access.open if access.plain else await self._enter(provider, target, targets_left, used)
             if not isinstance(ticket, Ticket):
                 return ticket
             credential = ticket.credential
@@ -143,7 +160,7 @@ class Execution:
                 attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
                 failure = failed.failure
-            except asyncio.CancelledError:
+            except BaseException:  # cancelled, or a job that another worker has
                 breakers.release(target, operation, loop.time())
                 self._settlement.abandon(record)
                 raise

@@ -50,10 +50,10 @@ class Gateway:
         self.closed: str | None = None
         """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
-        self._ledger = ledger
+        self.ledger = ledger
         self.planning = Planning(breakers, Observations())
         self._ready = ready
-        self._media = media
+        self.media = media
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,12 +74,12 @@ class Gateway:
             )
         runtime = self.runtime
         admitted: Admitted | None = None
-        settlement = Settlement(call, self._ledger, runtime.prices)
+        settlement = Settlement(call, self.ledger, runtime.prices)
         work: MediaWork | None = None
         opener: LaneOpener = open_lane
-        if call.operation is not _CHAT and self._media is not None and call.operation in MEDIA_DIALECT_OF:
-            work = MediaWork(call, conversation.form, self._media.storage, tracker)
-            opener = media_opener(work, runtime.providers, self._media.sockets)
+        if call.operation is not _CHAT and self.media is not None and call.operation in MEDIA_DIALECT_OF:
+            work = MediaWork(call, conversation.form, self.media.storage, tracker)
+            opener = media_opener(work, runtime.providers, self.media.sockets)
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
@@ -94,7 +94,7 @@ class Gateway:
             settlement.labelled(choice.model_id)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
-            timeouts = _patience(choice.timeouts, call)
+            timeouts = patience(choice.timeouts, call)
             execution = Execution(
                 conversation, planned, runtime, settlement, self.transport, self.breakers,
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
@@ -131,7 +131,7 @@ class Gateway:
             id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model="", stream=False, body=b"",
             content_type=b"", key=key,
         )  # fmt: skip
-        Settlement(call, self._ledger, self.runtime.prices).refused(error)
+        Settlement(call, self.ledger, self.runtime.prices).refused(error)
 
     # ---------------------------------------------------------------- health
 
@@ -149,7 +149,7 @@ class Gateway:
         return 200, b'{"status":"ready"}'
 
 
-def _patience(timeouts: Timeouts, call: Call) -> Timeouts:
+def patience(timeouts: Timeouts, call: Call) -> Timeouts:
     wish = call.options.timeout
     if wish is None:
         return timeouts

@@ -124,7 +124,7 @@ class RelayLane:
         self.dropped: tuple[str, ...] = ()
         body: bytes | Body
         if conversation.form is not None:
-            body = conversation.form.body({"model": target.model}, frozenset({"polyroute"}))
+            body = conversation.form.body({"model": target.model}, frozenset({"polyroute", "async"}))
         elif call.fields is not None:
             body = self._body(call.fields, adapter, endpoint, target)
         else:

@@ -33,10 +33,10 @@ def estimate_tokens(call: Call) -> int:
 class Admitted:
     """A request's places under the limits of its key and its route; given back when the request ends."""
 
-    __slots__ = ("_holder", "_limiters", "_tokens")
+    __slots__ = ("_holder", "_tokens", "limiters")
 
     def __init__(self, limiters: list[Limiter], holder: str, tokens: int) -> None:
-        self._limiters = limiters
+        self.limiters = limiters
         self._holder = holder
         self._tokens = tokens
 
@@ -49,12 +49,12 @@ class Admitted:
         ]  # fmt: skip
         known = [tokens for tokens in counted if tokens is not None]
         actual = sum(known) if known else (0 if not record.attempts else None)
-        for limiter in self._limiters:
+        for limiter in self.limiters:
             limiter.settle(self._holder, now, estimated=self._tokens, actual=actual)
 
     def headers(self, now: float) -> Headers:
         """`x-ratelimit-*` of the tightest."""
-        return rate_headers(self._limiters, now)
+        return rate_headers(self.limiters, now)
 
 
 class CallLimits:

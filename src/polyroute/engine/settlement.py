@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import reduce
 
@@ -64,6 +64,32 @@ class Settlement:
     def attempts(self) -> int:
         """How many attempts were begun."""
         return len(self._record.attempts)
+
+    @property
+    def record(self) -> RequestRecord:
+        """The entry as it stands."""
+        return self._record
+
+    def resume(self, created_at: float, attempts: Iterable[AttemptRecord]) -> None:
+        """The request was begun then, perhaps by another process, and these attempts of it have failed since."""
+        self._record.created_at = created_at
+        self._started -= max(time.time() - created_at, 0.0)
+        for attempt in attempts:
+            self._record.attempts.append(attempt)
+            kind = ErrorKind(attempt.error_kind or ErrorKind.UNAVAILABLE)
+            message = attempt.error_message or ""
+            tried = FailedAttempt(attempt.provider, attempt.model, kind, message, attempt.http_status)
+            self._failed.append((tried, Failure(kind=kind, message=message, http_status=attempt.http_status)))
+
+    def suspend(self) -> None:
+        """Nobody works on the request for now, and it is not over: nothing is written down; another Settlement goes on."""
+        if self._settled:
+            return
+        self._settled = True
+        for attempt in tuple(self._open):
+            self._close_attempt(attempt, "cancelled", success=None)
+        if self._ended is not None:
+            self._ended(self._record)
 
     @property
     def failures(self) -> list[tuple[FailedAttempt, Failure]]:

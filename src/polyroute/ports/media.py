@@ -82,6 +82,11 @@ class MediaWire(Protocol):
         """The credential, for the few places where it is part of a body."""
 
     @property
+    def durable(self) -> bool:
+        """The work outlives this process, once its handle is known: a maker that could wait a moment for the result gives
+        the handle instead."""
+
+    @property
     def callback_url(self) -> str | None:
         """Where the provider may report to, when a public address is configured."""
 

@@ -24,12 +24,14 @@ class Body(Protocol):
 
 class WireRequest(msgspec.Struct, frozen=True):
     """One HTTP request as it goes out. `url` is absolute; `headers` lack Host, Content-Length and Connection, which the
-    transport writes."""
+    transport writes. `once`: it goes out on a new connection, because what a kept connection that is closed meanwhile does
+    not answer is sent again, and this must not be."""
 
     method: str
     url: str
     headers: Headers
     body: bytes | Body = b""
+    once: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

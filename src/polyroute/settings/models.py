@@ -17,6 +17,7 @@ from polyroute.settings.choosing import (
     ModelSettings,
     Rate,
 )
+from polyroute.settings.jobs import JobSettings
 from polyroute.settings.keeping import ContentSettings, RetentionSettings
 from polyroute.settings.limits import BenchSettings, CredentialSettings, LimitSettings, ProviderLimitSettings
 from polyroute.settings.media import ArtifactSettings, FetchSettings, S3Settings
@@ -366,4 +367,5 @@ class Values(Section):
     """Currencies by their codes (`VND`), besides USD."""
     artifacts: ArtifactSettings = ArtifactSettings()
     fetch: FetchSettings = FetchSettings()
+    jobs: JobSettings = JobSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -89,7 +89,7 @@ class ClientTransport:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))
         watch = _Watch(timeouts, deadline)
         try:
-            response = await self._request(request, watch, fresh=False)
+            response = await self._request(request, watch, fresh=request.once)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not watch.reused or not _unanswered(error):
                 raise AttemptFailed(_send_failure(error)) from None

@@ -66,7 +66,7 @@ class Http1Transport:
         now = loop.time()
         if now >= deadline:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))
-        connection = origin.take(now)
+        connection = None if request.once else origin.take(now)
         if connection is not None:
             answer = Http1Answer(connection, method == "HEAD")
             await self._exchange(answer, head, body, timeouts, deadline)

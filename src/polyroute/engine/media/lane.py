@@ -3,17 +3,16 @@ dialect. To the rest of the engine it is one upstream answer like any other."""
 
 from __future__ import annotations
 
-import base64
+import asyncio
 from collections.abc import Mapping
 
 import msgspec
 
-from polyroute.dialects.openai_media.answers import JSON, Deliverable, render_images, render_transcript
-from polyroute.dialects.openai_media.requests import transcript_format
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, RelayLane
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.made import Collected, MadeAnswer, MadeReader
 from polyroute.engine.media.making import Order, make
+from polyroute.engine.media.rendering import Form, render_made
 from polyroute.engine.media.wire import ProviderWire
 from polyroute.engine.media.work import OURS, MediaWork
 from polyroute.engine.runtime import LiveProvider
@@ -30,13 +29,9 @@ from polyroute.ports import (
     WireRequest,
 )
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.media import Made, MediaRequest
-from polyroute.types.operations import Dialect
+from polyroute.types.media import Made
 from polyroute.types.plans import Target
 
-EVENT_STREAM = b"text/event-stream"
-_TRANSCRIPTS = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS})
-_IMAGES = frozenset({Dialect.OPENAI_IMAGES, Dialect.OPENAI_IMAGE_EDITS})
 _ESSENTIAL = frozenset({"mask", "image", "video", "audio", "reference_audio", "first_frame", "voice"})
 """What the result would be another one without: a target that cannot honour it must not answer."""
 
@@ -73,8 +68,9 @@ class MediaLane:
         self, transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
     ) -> MadeAnswer:
         """Have it made. Raises AttemptFailed."""
+        own = asyncio.get_running_loop().time() + timeouts.total  # a job's deadline leaves time for other targets
         try:
-            return await self._make(transport, timeouts, deadline)
+            return await self._make(transport, timeouts, min(deadline, own))
         except PolyrouteError as error:
             raise AttemptFailed(
                 Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
@@ -98,7 +94,8 @@ class MediaLane:
         credential = None if self._credential is None else self._credential.label
         wire = ProviderWire(
             self._provider, self._endpoint, target, self._credential, transport, await self._work.inputs(),
-            sockets=self._sockets, timeouts=timeouts, deadline=deadline,
+            sockets=self._sockets, timeouts=timeouts, deadline=deadline, durable=self._work.tracker.durable,
+            callback_url=self._callback_url(),
         )  # fmt: skip
         if isinstance(maker, Streamed) and self._call.stream:
             self._stream = await maker.stream(fitted.request, model, wire)
@@ -115,7 +112,15 @@ class MediaLane:
         )  # fmt: skip
         self.notes = (*self.notes, *made.notes)
         self._made = msgspec.structs.replace(made, notes=self.notes, dropped=self.dropped)
-        return await self._rendered(self._made, fitted.request)
+        form = Form(self._call.dialect, self._call.stream, self._work.wants_addresses)
+        return await render_made(self._made, fitted.request, form, self._work.storage)
+
+    def _callback_url(self) -> str | None:
+        """Where the provider may report to: of work that outlives this process, when we have a public address."""
+        public_url = self._work.storage.public_url
+        if public_url is None or not self._work.tracker.durable or not hasattr(self._provider.media, "callback"):
+            return None
+        return f"{public_url}/v1/callbacks/{self._target.provider}"
 
     def _check_dropped(self, target: Target) -> None:
         """Under `strict`, and for what the caller requires or cannot do without, a loss is a reason for another target."""
@@ -127,31 +132,6 @@ class MediaLane:
             )
 
     # ---------------------------------------------------------------- the answer
-
-    async def _rendered(self, made: Made, request: MediaRequest) -> MadeAnswer:
-        call = self._call
-        if call.dialect in _TRANSCRIPTS:
-            task = "translate" if call.dialect is Dialect.OPENAI_TRANSLATIONS else "transcribe"
-            body, media_type = render_transcript(made, transcript_format(request.format), task)
-            return MadeAnswer(media_type, body)
-        if call.dialect in _IMAGES:
-            images = [await self._deliver(made, number) for number in range(len(made.artifacts))]
-            created = int(made.artifacts[0].created_at) if made.artifacts else 0
-            if call.stream:
-                return MadeAnswer(EVENT_STREAM, _image_events(call.dialect, images, created))
-            return MadeAnswer(JSON, render_images(made, images, created))
-        if call.dialect is Dialect.OPENAI_SPEECH and made.artifacts:
-            first = made.artifacts[0]
-            return MadeAnswer(first.media_type.encode(), chunks=self._work.storage.artifacts.open(first.id))
-        return MadeAnswer(JSON, msgspec.json.encode(made))
-
-    async def _deliver(self, made: Made, number: int) -> Deliverable:
-        artifact, storage = made.artifacts[number], self._work.storage
-        revised = made.revised_prompts[number] if number < len(made.revised_prompts) else None
-        if self._work.wants_addresses:
-            return Deliverable(url=storage.address + storage.artifacts.sign(artifact.id), revised_prompt=revised)
-        content = b"".join([block async for block in storage.artifacts.open(artifact.id)])
-        return Deliverable(b64_json=base64.b64encode(content).decode(), revised_prompt=revised)
 
     def reader(self, content_type: bytes) -> MadeReader:
         """Hands the answer on; it was checked when it was made."""
@@ -170,21 +150,6 @@ class MediaLane:
     def closing(self, seen: Observation) -> bytes:
         """Nothing."""
         return b""
-
-
-def _image_events(dialect: Dialect, images: list[Deliverable], created: int) -> bytes:
-    """The end of an image stream; nobody but OpenAI shows pictures while they form."""
-    kind = "image_generation.completed" if dialect is Dialect.OPENAI_IMAGES else "image_edit.completed"
-    events = (
-        {
-            "type": kind,
-            "created_at": created,
-            "b64_json": image.b64_json or "",
-            **({"url": image.url} if image.url else {}),
-        }
-        for image in images
-    )
-    return b"".join(b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(event)) for event in events)
 
 
 def media_opener(work: MediaWork, providers: Mapping[str, LiveProvider], sockets: SocketOpener) -> LaneOpener:

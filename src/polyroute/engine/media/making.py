@@ -13,7 +13,7 @@ from polyroute.engine.media.tracking import Tracker
 from polyroute.engine.media.wire import ProviderWire
 from polyroute.ports import FetchOrder, Immediate, Intake, Queued
 from polyroute.types.artifacts import Artifact, MediaFamily
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
+from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import OPERATION_OF_TASK, Handle, Made, MediaRequest, Outcome, Produced, Progress
 from polyroute.types.operations import Operation
 from polyroute.types.plans import Target
@@ -23,6 +23,10 @@ FAMILY_OF: dict[Operation, MediaFamily] = {
 }  # fmt: skip
 """What has to come out; composing gives sound or a picture with it."""
 _CANCEL_PATIENCE = 10.0
+_VISIBLE_WITHIN = 15.0
+"""Seconds for which accepted work may be unknown to the provider's own polls."""
+_COLLECT_PAUSES = (0.3, 1.0, 3.0)
+_COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
 _DEEPER = 1.5
 """By how much each wait between polls is longer than the one before (media.md 1)."""
 
@@ -42,24 +46,57 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool
 
 
-def idempotency_key(request_id: str, target: Target) -> str:
-    """A UUID of version 4's form that is the same for every try of one target within one request."""
-    digest = hashlib.blake2b(f"{request_id}\0{target}".encode(), digest_size=16).digest()
+def idempotency_key(request_id: str, target: Target, spent: int = 0) -> str:
+    """A UUID of version 4's form that is the same for every try of one target within one request, until accepted work
+    failed for good."""
+    digest = hashlib.blake2b(f"{request_id}\0{target}\0{spent}".encode(), digest_size=16).digest()
     return str(uuid.UUID(bytes=digest, version=4))
 
 
 async def make(maker: Immediate | Queued, order: Order) -> Made:
     """The stored results. Raises AttemptFailed; PolyrouteError for inputs that nobody can use."""
     if isinstance(maker, Immediate):
-        outcome = await maker.make(order.request, order.model, order.wire)
-    else:
-        outcome = await _wait_for(maker, order)
+        return await store(await _make_at_once(maker, order), order)
+    handle, outcome = await _wait_for(maker, order)
+    try:
+        return await _collect(maker, handle, outcome, order)
+    except AttemptFailed as failed:
+        failure = failed.failure
+        if failure.kind is ErrorKind.NOT_FOUND:  # an address that has expired is the provider's fault, not the caller's
+            failure = msgspec.structs.replace(failure, kind=ErrorKind.BAD_RESPONSE)
+        if handle is not None:
+            await order.tracker.failed(failure)
+        raise AttemptFailed(failure) from failed
+
+
+async def _collect(maker: Queued, handle: Handle | None, outcome: Outcome, order: Order) -> Made:
+    """The stored results. They are paid for: a download that fails is tried again, from the address that the provider
+    gives then."""
+    for pause in _COLLECT_PAUSES:
+        try:
+            return await store(outcome, order)
+        except AttemptFailed as failed:
+            if failed.failure.kind not in _COLLECT_AGAIN:
+                raise
+        await order.wire.pause(pause)
+        if handle is not None and isinstance(state := await maker.poll(handle, order.wire), Outcome):
+            outcome = state
     return await store(outcome, order)
 
 
-async def _wait_for(maker: Queued, order: Order) -> Outcome:
+async def _make_at_once(maker: Immediate, order: Order) -> Outcome:
+    """A durable job notes that it asks, since an answer that was lost with the process may have been charged; only what
+    our own machines make is made again."""
+    if order.tracker.durable:
+        key = idempotency_key(order.request_id, order.target, order.tracker.spent)
+        await order.tracker.submitting(order.target, order.credential, key, resubmits=order.wire.is_local)
+    return await maker.make(order.request, order.model, order.wire)
+
+
+async def _wait_for(maker: Queued, order: Order) -> tuple[Handle | None, Outcome]:
+    """What came of it, with the handle of work that was not done at once."""
     tracker, wire = order.tracker, order.wire
-    key = idempotency_key(order.request_id, order.target)
+    key = idempotency_key(order.request_id, order.target, tracker.spent)
     handle = await tracker.submitting(order.target, order.credential, key, resubmits=maker.resubmits)
     if handle is None:
         request = msgspec.structs.replace(order.request, idempotency_key=key)
@@ -69,15 +106,21 @@ async def _wait_for(maker: Queued, order: Order) -> Outcome:
             if failed.failure.kind is not ErrorKind.UNKNOWN_OUTCOME:
                 await tracker.refused()
             raise
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+            message = "The provider's answer to the order cannot be read; whether it began the work is unknown."
+            unknown = Failure(kind=ErrorKind.UNKNOWN_OUTCOME, message=message, detail=repr(error)[:500])
+            raise AttemptFailed(unknown) from error
         if isinstance(submitted, Outcome):
-            return submitted
+            return None, submitted
         handle = submitted
         await _keep(tracker, handle)
     try:
-        return await _poll(maker, handle, order)
+        return handle, await _poll(maker, handle, order)
     except AttemptFailed as failed:
         if failed.failure.kind is ErrorKind.TIMEOUT:
             await _cancel(maker, handle, wire)
+        if failed.failure.kind is not ErrorKind.UNKNOWN_OUTCOME:
+            await tracker.failed(failed.failure)
         raise
     except asyncio.CancelledError:
         if not tracker.durable:
@@ -94,15 +137,32 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
     loop = asyncio.get_running_loop()
     wait, longest = maker.pace
     wait = handle.first_poll if handle.first_poll is not None else wait
+    visible_by = loop.time() + wait + _VISIBLE_WITHIN
     while True:
         if loop.time() + wait >= order.deadline:
             raise AttemptFailed(Failure(kind=ErrorKind.TIMEOUT, message="The provider did not finish in time."))
         await order.tracker.woken(wait)
-        state = await maker.poll(handle, order.wire)
+        try:
+            state = await maker.poll(handle, order.wire)
+        except AttemptFailed as failed:
+            if failed.failure.http_status == 404 and loop.time() < visible_by:
+                continue  # accepted, and not known everywhere at the provider yet
+            if failed.failure is not order.wire.unanswered:
+                raise
+            # The poll failed, not the work: that goes on at the provider, and nobody else may be asked for it meanwhile.
+            if ERROR_TABLE[failed.failure.kind].fault == "operator":
+                raise AttemptFailed(_out_of_sight(failed.failure)) from failed
+            wait = max(failed.failure.retry_after or 0.0, min(max(wait, maker.pace[0]) * _DEEPER, longest))
+            continue
         if isinstance(state, Outcome):
             return state
         await order.tracker.progress(state)
         wait = _next_wait(state, wait, maker.pace[0], longest)
+
+
+def _out_of_sight(failure: Failure) -> Failure:
+    message = f"{failure.message} The work that it had accepted goes on, and what becomes of it cannot be seen"
+    return msgspec.structs.replace(failure, kind=ErrorKind.UNKNOWN_OUTCOME, message=message)
 
 
 def _next_wait(state: Progress, wait: float, first: float, longest: float) -> float:

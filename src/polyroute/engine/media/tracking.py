@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from polyroute.types.errors import Failure
 from polyroute.types.media import Handle, Progress
 from polyroute.types.plans import Target
 
@@ -14,6 +15,8 @@ class Tracker(Protocol):
 
     durable: bool
     """The work outlives this process: it is not cancelled at the provider when the task that waits for it is."""
+    spent: int
+    """How often accepted work has failed for good, which is what tells further tries of one target apart."""
 
     async def submitting(self, target: Target, credential: str | None, key: str, *, resubmits: bool) -> Handle | None:
         """The work is about to be handed over under this idempotency key. Gives the handle where that was done before, and
@@ -29,6 +32,9 @@ class Tracker(Protocol):
     async def refused(self) -> None:
         """The provider did not take it."""
 
+    async def failed(self, failure: Failure) -> None:
+        """Accepted work failed for good: another try is other work, with a key of its own."""
+
     async def progress(self, progress: Progress) -> None:
         """How far it is."""
 
@@ -40,6 +46,7 @@ class Untracked:
     """Work that is over when its caller leaves."""
 
     durable = False
+    spent = 0
 
     async def submitting(self, target: Target, credential: str | None, key: str, *, resubmits: bool) -> Handle | None:
         """Nothing was begun before."""
@@ -50,6 +57,10 @@ class Untracked:
 
     async def refused(self) -> None:
         """Nothing to take back."""
+
+    async def failed(self, failure: Failure) -> None:
+        """The next try is another piece of work."""
+        self.spent += 1
 
     async def progress(self, progress: Progress) -> None:
         """Nobody looks."""

@@ -46,7 +46,7 @@ class ProviderWire:
     def __init__(
         self, provider: LiveProvider, endpoint: Endpoint, target: Target, credential: Credential | None,
         transport: Transport, inputs: Inputs, *, sockets: SocketOpener, timeouts: Timeouts, deadline: float,
-        callback_url: str | None = None,
+        callback_url: str | None = None, durable: bool = False,
     ) -> None:  # fmt: skip
         self._provider = provider
         self._row = provider.row
@@ -59,6 +59,10 @@ class ProviderWire:
         self._timeouts = timeouts
         self._deadline = deadline
         self._callback_url = callback_url
+        self.durable = durable
+        self.unanswered: Failure | None = None
+        """Why the last call that starts nothing got no answer to go by, however often it was repeated: the network, or an
+        answer that is about the call itself (busy, credential). Not what an answer says of the work."""
 
     @property
     def base_url(self) -> str:
@@ -69,6 +73,11 @@ class ProviderWire:
     def may_be_private(self) -> bool:
         """A service on our own machines, or the sandbox: its results may lie on private addresses."""
         return self._row.simulated or self._row.kind is ProviderKind.LOCAL
+
+    @property
+    def is_local(self) -> bool:
+        """A service on our own machines, which charges nothing."""
+        return self._row.kind is ProviderKind.LOCAL
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -94,6 +103,8 @@ class ProviderWire:
     ) -> Reply:  # fmt: skip
         """See `ports.MediaWire.call`."""
         request = self._request(method, path, json, form, body, headers, query, anonymous=anonymous)
+        if creates:
+            request = msgspec.structs.replace(request, once=True)
         pause = _FIRST_PAUSE
         for left in reversed(range(1 if creates else _TRIES)):
             try:
@@ -104,6 +115,8 @@ class ProviderWire:
                     raise AttemptFailed(_of_creation(failure)) from failed
                 wait = max(failure.retry_after or 0.0, pause)
                 if not left or not _passes(failure) or asyncio.get_running_loop().time() + wait >= self._deadline:
+                    if _passes(failure) or failure.kind is ErrorKind.CREDENTIAL_REJECTED:
+                        self.unanswered = failure
                     raise
             await asyncio.sleep(wait * (0.75 + random.random() / 2))  # noqa: S311 (spreads polls; nothing secret)
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -126,7 +126,7 @@ class Predictions:
             path, body["version"] = "/predictions", model
         if wire.callback_url is not None:
             body |= {"webhook": wire.callback_url, "webhook_events_filter": ["completed"]}
-        reply = await wire.call("POST", path, json=body, headers=[(b"prefer", _WAIT)], creates=True)
+        reply = await wire.call("POST", path, json=body, headers=_wait_headers(wire), creates=True)
         prediction = reply.json()
         handle = Handle(id=prediction["id"], data={"task": request.task.value, "n": request.n})
         state = _state(prediction, handle)
@@ -139,6 +139,10 @@ class Predictions:
     async def cancel(self, handle: Handle, wire: MediaWire) -> None:
         """Stop it; it is charged for what ran."""
         await wire.call("POST", f"/predictions/{handle.id}/cancel")
+
+
+def _wait_headers(wire: MediaWire) -> Headers:
+    return [] if wire.durable else [(b"prefer", _WAIT)]
 
 
 async def _upload(item: MediaInput, wire: MediaWire) -> str:

@@ -1,0 +1,52 @@
+"""`GET /v1/voices`, and `POST /v1/callbacks/{provider}` where providers report on work that they accepted."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from polyroute.api.exchange import AsgiExchange
+from polyroute.api.jobs import JSON
+from polyroute.api.requests import Receive, Scope, Send, read_body, read_head
+from polyroute.engine.gateway import Gateway
+from polyroute.engine.jobs.desk import JobDesk
+from polyroute.engine.media.errands import CALLBACKS, Errands
+from polyroute.types.errors import ErrorKind, PolyrouteError
+
+_LARGEST_REPORT = 8 << 20
+
+
+class ErrandPaths:
+    """The paths of voices and of providers' reports."""
+
+    def __init__(self, gateway: Gateway, desk: JobDesk) -> None:
+        self._gateway = gateway
+        self._desk = desk
+        self._errands = Errands(gateway.transport, desk.floor)
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Whether a path is one of these."""
+        return path == "/v1/voices" or path.startswith(CALLBACKS)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Raises PolyrouteError, ClientGone."""
+        exchange = AsgiExchange(scope, receive, send)
+        head = read_head(scope["headers"])
+        method, path = scope["method"], scope["path"]
+        if method == "GET" and path == "/v1/voices":
+            self._gateway.admission.admit(head.credential)
+            only = parse_qs(scope["query_string"].decode("latin-1")).get("provider", [None])[-1]
+            found = await self._errands.voices(self._gateway.runtime, only)
+            told = {"object": "list", "data": found.voices, "missing": dict(found.missing)}
+            await exchange.answer(200, JSON, msgspec.json.encode(told))
+        elif method == "POST" and path.startswith(CALLBACKS):
+            # No key: a report is believed for its signature, and then only as a hint to ask the provider.
+            provider = unquote(path.removeprefix(CALLBACKS))
+            body = await read_body(receive, head, _LARGEST_REPORT)
+            handle_id = await self._errands.handle_of(self._gateway.runtime, provider, scope["headers"], body)
+            await self._desk.called_back(provider, handle_id)
+            await exchange.answer(200, JSON, b'{"received":true}')
+        else:
+            raise PolyrouteError(ErrorKind.NOT_FOUND, f"There is no {method} {path} here.")

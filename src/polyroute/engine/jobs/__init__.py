@@ -1,0 +1,1 @@
+"""Durable jobs: media work that survives the process which does it."""

@@ -1,0 +1,75 @@
+"""Durable jobs under these settings, put together: a part of the composition root, shared by gateway, worker and command
+line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+
+from polyroute.engine.gateway import Gateway
+from polyroute.engine.jobs.bells import Bells
+from polyroute.engine.jobs.desk import JobDesk
+from polyroute.engine.jobs.runner import JobPace, JobRunner
+from polyroute.engine.jobs.worker import JobWorker
+from polyroute.engine.media.lane import MediaFloor
+from polyroute.settings import Settings
+from polyroute.storage.database import Database
+from polyroute.storage.job_queue import DbosQueue
+from polyroute.storage.job_work import JobTable
+
+log = logging.getLogger("polyroute.jobs")
+
+_SECONDS_A_DAY = 86_400.0
+_PRUNE_EVERY = 3600.0
+
+
+class Jobs:
+    """The table, the desk and (with `working`) the worker of one process. Nothing is opened before it is first used."""
+
+    def __init__(
+        self, settings: Settings, database: Database, gateway: Gateway, floor: MediaFloor, *, working: bool
+    ) -> None:
+        own = settings.jobs
+        self.table = JobTable(database, own.lost_after)
+        self._retention = own.retention_days * _SECONDS_A_DAY
+        self._pruning: asyncio.Task[None] | None = None
+        bells = Bells()
+        pace = JobPace(patience=own.patience, heartbeat=own.heartbeat, lost_after=own.lost_after, slots=own.local_slots)
+        self.worker: JobWorker | None = None
+        if working:
+            executor = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+            runner = JobRunner(gateway, floor, self.table, executor, pace, bells)
+            self.worker = JobWorker(
+                self.table, runner, lambda: DbosQueue(database), pace, f"{socket.gethostname()} {os.getpid()}"
+            )
+        self.desk = JobDesk(gateway, floor, self.table, bells, self.worker, deadline=own.deadline)
+
+    def start(self) -> None:
+        """Begin to work, in the running loop."""
+        if self.worker is not None:
+            self.worker.start()
+            if self._retention:
+                self._pruning = asyncio.create_task(self._prune())
+
+    async def stop(self) -> None:
+        """Give jobs back and close."""
+        if self._pruning is not None:
+            self._pruning.cancel()
+        if self.worker is not None:
+            await self.worker.stop()
+        await asyncio.to_thread(self.table.close)
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(_PRUNE_EVERY)
+            try:
+                count = await self.table.prune(time.time() - self._retention)
+            except Exception:
+                log.exception("old jobs could not be forgotten; the next try is in an hour")
+            else:
+                if count:
+                    log.info("%d old jobs were forgotten", count)
