@@ -16,10 +16,12 @@ from polyroute.engine.jobs.desk import JobDesk
 from polyroute.engine.jobs.runner import JobPace, JobRunner
 from polyroute.engine.jobs.worker import JobWorker
 from polyroute.engine.media.lane import MediaFloor
+from polyroute.engine.pipelines.desk import PipelineDesk
+from polyroute.engine.pipelines.walk import Pipelines
 from polyroute.settings import Settings
 from polyroute.storage.database import Database
+from polyroute.storage.job_pipelines import PipelineTable
 from polyroute.storage.job_queue import DbosQueue
-from polyroute.storage.job_work import JobTable
 
 log = logging.getLogger("polyroute.jobs")
 
@@ -34,7 +36,7 @@ class Jobs:
         self, settings: Settings, database: Database, gateway: Gateway, floor: MediaFloor, *, working: bool
     ) -> None:
         own = settings.jobs
-        self.table = JobTable(database, own.lost_after)
+        self.table = PipelineTable(database, own.lost_after)
         self._retention = own.retention_days * _SECONDS_A_DAY
         self._pruning: asyncio.Task[None] | None = None
         bells = Bells()
@@ -47,6 +49,9 @@ class Jobs:
                 self.table, runner, lambda: DbosQueue(database), pace, f"{socket.gethostname()} {os.getpid()}"
             )
         self.desk = JobDesk(gateway, floor, self.table, bells, self.worker, deadline=own.deadline)
+        self.pipelines = PipelineDesk(gateway, self.desk, self.table)
+        if self.worker is not None:
+            self.worker.runner.pipelines = Pipelines(gateway, self.desk, self.table, bells)
 
     def start(self) -> None:
         """Begin to work, in the running loop."""
