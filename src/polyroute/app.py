@@ -22,16 +22,18 @@ from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.access import ProviderAccess
 from polyroute.engine.admission import Admission
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.content import ContentLog
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
+from polyroute.engine.notifications import Postman, Webhook
 from polyroute.engine.planning import planner_of
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
 from polyroute.jobs import Jobs
 from polyroute.media import Media
-from polyroute.ports import Credential, Headers
+from polyroute.ports import Credential, Headers, Transport
 from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
@@ -42,11 +44,14 @@ from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.retry import RetryBudget
 from polyroute.settings import ConfigurationError, Settings, load_settings, watch
 from polyroute.storage.adopted import read_adopted
+from polyroute.storage.budgets import sync_budgets
 from polyroute.storage.database import Database, open_database
 from polyroute.storage.exchange import StateFolder
 from polyroute.storage.keys import KeyDirectory, load_pepper, pepper_path
+from polyroute.storage.leases import LeaseBank
 from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.models import model_rows, sync_models
+from polyroute.storage.outbox import DeliveryBox
 from polyroute.storage.pruning import Retention
 from polyroute.storage.responses import ResponseKeeper
 from polyroute.storage.upkeep import Upkeep
@@ -147,6 +152,11 @@ class App:
             ready=self._problems,
             media=self.media.floor(),
         )  # fmt: skip
+        self._budgets = Budgets(
+            LeaseBank(self._database, self._ledger.folder, self._ledger.writer), on_change=self._use_budgets
+        )
+        self.outbox = DeliveryBox(self._database)
+        self._postman = Postman(self.outbox, _webhook_transport, webhooks_of(settings))
         self.gateway.content = content_log(settings)
         assert self.gateway.media is not None
         self.jobs = Jobs(
@@ -163,8 +173,18 @@ class App:
             sync_models(self._database, model_rows(catalog))
         except Exception as error:  # noqa: BLE001 - whatever a driver raises; a reload must not fail for it
             log.warning("the labels of the routes could not be written (%s); their first use writes them", error)
+        try:
+            for name in sync_budgets(self._database, catalog.budgets.values(), catalog.currencies):
+                log.warning(
+                    "the budget '%s' was made by command or API and gives way to one of the configuration", name
+                )
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises; budgets that are there go on
+            log.warning("the configuration's budgets could not be written (%s); those that are there go on", error)
         bench = BenchSettings(**(settings or self.settings).defaults.bench.model_dump())
         return Runtime(catalog, live_providers(catalog, bench), self._prices)
+
+    def _use_budgets(self, some: bool) -> None:
+        self.gateway.budgets = self._budgets if some else None
 
     def _close_for(self, reason: str | None) -> None:
         """Take no calls, for the reason that callers are told, or take them again. Called from the ledger's thread."""
@@ -195,11 +215,13 @@ class App:
     def _control(self) -> Application:
         from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
         from polyroute.admin.app import build_admin  # noqa: PLC0415
+        from polyroute.admin.budgets import budget_routes  # noqa: PLC0415
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
         from polyroute.admin.jobs import job_routes  # noqa: PLC0415
         from polyroute.admin.requests import request_routes  # noqa: PLC0415
         from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
         from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
+        from polyroute.storage.budget_desk import Accounts  # noqa: PLC0415
         from polyroute.storage.decisions import LedgerDecisions  # noqa: PLC0415
         from polyroute.storage.stats import LedgerStats  # noqa: PLC0415
 
@@ -218,6 +240,7 @@ class App:
                 ),
                 request_routes(LedgerRows(self._database)),
                 job_routes(self.jobs.table),
+                budget_routes(Accounts(self._database, lambda: self.gateway.runtime.catalog)),
             ],
         )
         return application
@@ -241,6 +264,8 @@ class App:
         self._transport.bind(loop)
         if self._keys is not None:
             self._keys.start()
+        await self._budgets.start()
+        self._postman.start()
         self._pricing = asyncio.create_task(self._watch_prices())
         self.media.start()
         self.jobs.start()
@@ -255,11 +280,14 @@ class App:
                 task.cancel()
         await self.jobs.stop()
         await self._sharing.stop()
+        await self._postman.stop()
+        await self._budgets.stop()
         await asyncio.to_thread(self._upkeep.close)
         await self._transport.aclose()
         if self._keys is not None:
             self._keys.close()
         await asyncio.to_thread(self._ledger.close)
+        await self._budgets.close()
         self._responses.close()
         await self.media.stop()
         self._database.close()
@@ -300,18 +328,35 @@ class App:
         for section in ("server", "storage", "auth", "artifacts", "fetch", "jobs"):
             if getattr(settings, section) != getattr(self.settings, section):
                 log.warning("changes of '%s' take effect after a restart", section)
+        runtime = self._runtime(make_catalog(settings, self._sandbox_url), settings)
+        self._postman.webhooks = webhooks_of(settings)
         self.gateway.content = content_log(settings)
-        return self._runtime(make_catalog(settings, self._sandbox_url), settings)
+        return runtime
 
 
 def build_app(
     settings: Settings, *, sandbox_url: str | None = None, writes_ledger: bool = True, working: bool | None = None
 ) -> App:
-    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`.
-    Raises ConfigurationError, StorageError."""
+    """A gateway that is ready to start. Without `writes_ledger`, somebody else starts the ledger's writer for `App.journal`;
+    `working` says whether it works on jobs, in place of the settings. Raises ConfigurationError, StorageError."""
     return App(
-        settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger, working=working
+        settings, make_catalog(settings, sandbox_url), sandbox_url=sandbox_url, writes_ledger=writes_ledger,
+        working=working,
     )  # fmt: skip
+
+
+def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
+    """Who is told of notifications."""
+    return tuple(
+        Webhook(hook.url, None if hook.secret is None else hook.secret.get_secret_value(), tuple(hook.events))
+        for hook in settings.notifications.webhooks
+    )
+
+
+def _webhook_transport() -> Transport:
+    from polyroute.transport.client import ClientTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
+
+    return ClientTransport()
 
 
 def price_book(database: Database) -> CatalogPrices:

@@ -11,6 +11,7 @@ import typer
 
 from polyroute import money_cli
 from polyroute.artifacts_cli import artifacts_app
+from polyroute.budgeting import budgets_app, notifications_app, teams_app, users_app
 from polyroute.jobs_cli import jobs_app
 from polyroute.types.version import __version__
 
@@ -30,6 +31,10 @@ keys_app = typer.Typer(help="Keys that callers present (auth.mode: keys).", no_a
 db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
+app.add_typer(budgets_app, name="budgets")
+app.add_typer(users_app, name="users")
+app.add_typer(teams_app, name="teams")
+app.add_typer(notifications_app, name="notifications")
 app.add_typer(artifacts_app, name="artifacts")
 app.add_typer(jobs_app, name="jobs")
 
@@ -311,6 +316,25 @@ def describe_limits(limits: Limits | None) -> str:
         (limits.concurrency, "at once"),
     )
     return ", ".join(f"{number} {unit}" for number, unit in told if number is not None)
+
+
+@keys_app.command("assign")
+def keys_assign(
+    key: Annotated[str, typer.Argument(help="Its id, its name, or what it begins with.")],
+    user: Annotated[
+        str | None, typer.Option(help="The user that it belongs to from now on; none when left out.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Give a key to a user; its requests count for that user, and for the user's team."""
+    from polyroute.storage.database import open_database  # noqa: PLC0415
+    from polyroute.storage.keys import assign_key  # noqa: PLC0415
+
+    record = assign_key(open_database(read_settings(config).storage.database), key, user)
+    if record is None:
+        typer.echo(f"There is no one active key '{key}'; `polyroute keys list` shows them.", err=True)
+        raise typer.Exit(2)
+    typer.echo(f"{record.id} ('{record.name}') belongs to {record.user_id or 'nobody'}.")
 
 
 @keys_app.command("revoke")

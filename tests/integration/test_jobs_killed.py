@@ -87,7 +87,13 @@ def check(
                 assert given_up.status_code == 200, given_up.text
             else:
                 assert job["status"] == "failed", job
-                assert job["error"]["kind"] in ("content_filtered", "unavailable", "bad_response", "timeout", "generation_failed"), job
+                assert job["error"]["kind"] in (
+                    "content_filtered",
+                    "unavailable",
+                    "bad_response",
+                    "timeout",
+                    "generation_failed",
+                ), job
     # Settled once each, with what the caller is told; what needed attention, since an operator gave it up.
     ended = {job["id"]: job for job in running.await_ended()}
     assert len(ended) == len(jobs)
@@ -100,7 +106,8 @@ def check(
 
 
 _LEDGER = (
-    "SELECT id, status, (SELECT COUNT(*) FROM attempts WHERE request_id = requests.id) FROM requests WHERE operation = 'video'"
+    "SELECT id, status, (SELECT COUNT(*) FROM attempts WHERE request_id = requests.id) FROM requests "
+    "WHERE operation = 'video'"
 )
 
 

@@ -17,15 +17,21 @@ SCHEMA = {
     "properties": {"scenes": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}},
     "required": ["scenes"],
 }
+ROUTES = {
+    "text": {"operation": "chat", "targets": ["openai/gpt-4o-mini", "groq/llama-3.3-70b-versatile"]},
+    "picture": {"operation": "image", "targets": ["replicate/black-forest-labs/flux-schnell", "openai/gpt-image-1"]},
+    "film": {"operation": "video", "targets": ["replicate/kwaivgi/kling-v2.1"]},
+    "voice": {"operation": "speech", "targets": ["elevenlabs/eleven_multilingual_v2"]},
+}
 PIPELINE: dict[str, Any] = {
     "name": "scene",
     "inputs": {"topic": {"description": "what it is about"}, "style": {"default": "watercolour"}},
     "steps": [
-        {"id": "script", "task": "chat", "model": "openai/gpt-4o-mini", "prompt": "Two scenes about {{input.topic}}.", "schema": SCHEMA},
-        {"id": "picture", "task": "text_to_image", "model": "replicate", "prompt": "{{script.json.scenes[0]}}, {{input.style}}"},
-        {"id": "moving", "task": "image_to_video", "model": "replicate", "prompt": "slowly",
+        {"id": "script", "task": "chat", "model": "text", "prompt": "Two scenes about {{input.topic}}.", "schema": SCHEMA},
+        {"id": "picture", "task": "text_to_image", "model": "picture", "prompt": "{{script.json.scenes[0]}}, {{input.style}}"},
+        {"id": "moving", "task": "image_to_video", "model": "film", "prompt": "slowly",
          "inputs": {"first_frame": "{{picture.artifacts[0]}}"}},
-        {"id": "voice", "task": "speech", "model": "elevenlabs", "prompt": "{{script.text}}"},
+        {"id": "voice", "task": "speech", "model": "voice", "prompt": "{{script.text}}"},
     ],
     "output": "moving",
 }  # fmt: skip
@@ -33,7 +39,7 @@ PIPELINE: dict[str, Any] = {
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[MediaGateway]:
-    async with media_gateway(tmp_path) as running:
+    async with media_gateway(tmp_path, {"routes": ROUTES}) as running:
         yield running
 
 

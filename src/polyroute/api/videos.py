@@ -197,4 +197,4 @@ def _first(job: Job, family: MediaFamily) -> Artifact:
 
 
 def _role_of(artifact: Artifact) -> Any:
-    return "video" if artifact.family == "video" else "image"
+    return "video" if artifact.family == "video" else "first_frame"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import msgspec
 
 from polyroute.catalog.assemble import assemble_provider
+from polyroute.catalog.budgets import Surroundings, read_budgets, read_credits
 from polyroute.catalog.inputs import CatalogInput, CatalogProblem, DefaultsEntry
 from polyroute.catalog.model import Catalog, Defaults, Provider, SkippedProvider
 from polyroute.catalog.money import read_currencies
@@ -79,6 +80,8 @@ def _build(
         given, providers, skipped, serves=serves, defaults=defaults, currencies=currencies, problems=problems
     )
     routes = built_in_routes(providers, defaults) | reader.read_all()
+    budgets = read_budgets(given.budgets, Surroundings(currencies, routes.keys()), problems)
+    prices = read_credits(given.credits, problems)
     warnings = [
         f"provider {name} has no default model, so no built-in route uses it: set providers.{name}.default_models"
         for name in given.providers
@@ -96,6 +99,8 @@ def _build(
         defaults=defaults,
         warnings=tuple(warnings),
         currencies=MappingProxyType(currencies),
+        budgets=MappingProxyType(budgets),
+        credits=MappingProxyType(prices),
     )
     return catalog, problems.found
 
@@ -103,4 +108,4 @@ def _build(
 def _defaults(entry: DefaultsEntry, problems: Problems) -> Defaults:
     policy = read_policy(entry.policy, ("defaults", "policy"), problems)
     timeouts = msgspec.structs.replace(Timeouts(), **entry.timeouts)
-    return Defaults(policy=policy, retries=entry.retries, timeouts=timeouts)
+    return Defaults(policy=policy, retries=entry.retries, timeouts=timeouts, output_tokens=entry.output_tokens)

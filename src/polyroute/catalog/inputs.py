@@ -153,6 +153,23 @@ class DefaultsEntry(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = "priority"
     retries: int = 1
     timeouts: dict[str, float] = {}
+    output_tokens: int = 16_384
+
+
+class BudgetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A budget as it is written, in the configuration or over the API; see `types.budgets.Budget`."""
+
+    amount: str
+    scope: str = "installation"
+    subject: str | None = None
+    window: str = "month"
+    time_zone: str = "UTC"
+    soft_limit: float | None = None
+    soft_action: str = "warn"
+    downgrade_to: str | None = None
+    hard: bool = True
+    unpriced: str = "refuse"
+    alerts: tuple[float, ...] = (0.8, 1.0)
 
 
 class CatalogInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +183,8 @@ class CatalogInput(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, RouteEntry] = {}
     defaults: DefaultsEntry = DefaultsEntry()
     currencies: dict[str, CurrencyEntry] = {}
+    budgets: dict[str, BudgetEntry] = {}
+    credits: dict[str, Decimal] = {}
     invalid: frozenset[str] = frozenset()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from polyroute.ports import Endpoint, Timeouts
+from polyroute.types.budgets import Budget
 from polyroute.types.limits import Limits, ProviderLimits
 from polyroute.types.media import Task
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
@@ -217,11 +219,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds where a route or provider says nothing. `retries` counts further tries of the same target."""
+    """What holds where a route or provider says nothing. `retries` counts further tries of the same target;
+    `output_tokens` are what a budget sets aside for an answer without a limit."""
 
     policy: Policy = "priority"
     retries: int = 1
     timeouts: Timeouts = Timeouts()
+    output_tokens: int = 16_384
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,3 +237,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Defaults
     warnings: tuple[str, ...] = ()
     currencies: Mapping[str, Currency] = MappingProxyType({})
+    budgets: Mapping[str, Budget] = MappingProxyType({})
+    """Those of the configuration, by name."""
+    credits: Mapping[str, Decimal] = MappingProxyType({})
+    """What labels cost in credits, each request."""

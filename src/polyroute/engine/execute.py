@@ -19,6 +19,7 @@ from polyroute.engine.delivered import Delivered
 from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
 from polyroute.engine.failures import all_failed, broken_answer
 from polyroute.engine.hedging import Hedging
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
@@ -56,7 +57,8 @@ class Execution:
         self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
         breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
         loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane, accepted: Accepted | None = None,
+        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane, hold: Hold | None = None,
+        accepted: Accepted | None = None,
     ) -> None:  # fmt: skip
         """`accepted` is work that was begun before: its target comes first, with the credential that it was begun with,
         whatever the breakers and limits say by now."""
@@ -71,6 +73,8 @@ class Execution:
         self._deadline = deadline
         self._breakers = breakers
         self._drills = drills
+        self._hold = hold
+        self._more = 0
         self._opener = opener
         self._retries = retries
         self._render_error = render_error
@@ -134,6 +138,12 @@ class Execution:
     ) -> Attempt | NextTarget | Stop:
         """All tries of one target: with further credentials, and again where the error table allows."""
         provider = self._runtime.providers[target.provider]
+        if self._hold is not None and self._accepted is None:  # what was accepted has to be paid for anyway
+            refusal = await self._hold.cover(provider, target, self._settlement.spent_usd, self._more)
+            if refusal is not None:
+                self._settlement.passed_over(target, refusal.message)
+                self._refusal = refusal
+                return NextTarget() if targets_left else Stop(refusal.message)
         operation, breakers, loop = self._call.operation, self._breakers, self._loop
         access = provider.access
         provider.retries.deposit()
@@ -144,11 +154,11 @@ class Execution:
             begun, self._accepted = self._accepted, None
             if not breakers.begin(target, operation, started) and not self._plan.probe and begun is None:
                 return NextTarget()
-            ticket: Ticket | NextTarget | Stop
-            if begun is not None:
-                ticket = access.carry_on(begun.credential, started) or access.open
-            else:
-                ticket = access.open if access.plain else await self._enter(provider, target, targets_left, used)
+            ticket = (
+                access.open
+                if begun is None and access.plain
+                else await self._enter(provider, target, targets_left, used, begun)
+            )
             if not isinstance(ticket, Ticket):
                 return ticket
             credential = ticket.credential
@@ -204,11 +214,13 @@ class Execution:
                     return step
 
     async def _enter(
-        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str]
+        self, provider: LiveProvider, target: Target, targets_left: int, used: list[str], begun: Accepted | None
     ) -> Ticket | NextTarget | Stop:
         """Leave to ask a provider that has something to decide: at once, or for the last target after a wait. A target
         that is passed over for want of it is noted with the reason."""
         access, now = provider.access, self._loop.time()
+        if begun is not None:
+            return access.carry_on(begun.credential, now) or access.open
         tokens, last = estimate_tokens(self._call), targets_left == 0
         point = random.random()  # noqa: S311 (spreads load; nothing secret)
         found: Ticket | Refused | None = None
@@ -346,6 +358,7 @@ class Execution:
 
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
+        self._more = 4 * attempt.reader.seen.characters  # the next prompt holds what was said so far
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
         followed = await rescue.run(attempt, failure, delivered, self.try_target)
         if followed is not None:

@@ -130,6 +130,18 @@ class Form:
         """Whether a file was sent under this name."""
         return any(field.name == name and field.is_file for field in self._fields)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole form."""
+        return self._size
+
+    def peek(self, length: int) -> bytes:
+        """The first bytes of the first file; b"" when there is none."""
+        for upload in self.uploads():
+            self._spool.seek(upload.start)
+            return self._spool.read(min(length, upload.end - upload.start))
+        return b""
+
     def values(self) -> dict[str, Any]:
         """The text fields by name; one that comes several times, or ends in `[]`, is a list."""
         found: dict[str, Any] = {}

@@ -11,18 +11,20 @@ from polyroute.catalog.model import RESCUE_MODES, RescueMode
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
+from polyroute.engine.budgets import Budgets
 from polyroute.engine.content import ContentLog
 from polyroute.engine.drills import Drills
 from polyroute.engine.execute import Execution
+from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.media.lane import MediaFloor, media_opener
 from polyroute.engine.media.tracking import Tracker
 from polyroute.engine.media.work import MediaWork
 from polyroute.engine.planning import NoTarget, Planned, Planning
-from polyroute.engine.runtime import Runtime
+from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
-from polyroute.ports import Call, Ledger, Timeouts, Transport
+from polyroute.ports import Call, Headers, Ledger, Timeouts, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
@@ -47,6 +49,8 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.budgets: Budgets | None = None
+        """None while there are no budgets."""
         self.closed: str | None = None
         """Why no call is taken at all just now; None when calls are."""
         self.content: ContentLog | None = None
@@ -60,7 +64,9 @@ class Gateway:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(self, conversation: Conversation, tracker: Tracker | None = None) -> Answer:
+    async def answer(  # noqa: PLR0915 - the one way of a request, from the door to its answer
+        self, conversation: Conversation, tracker: Tracker | None = None
+    ) -> Answer:
         """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
         that a provider does in its own time.
 
@@ -92,6 +98,8 @@ class Gateway:
                 admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
             settlement.labelled(choice.model_id)
+            if self.budgets is not None or runtime.catalog.credits:
+                choice = await self.account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
             timeouts = patience(choice.timeouts, call)
@@ -100,15 +108,16 @@ class Gateway:
                 timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
                 render_error=lambda error: render_stream_error(call, error),
                 rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills, opener=opener,
+                hold=settlement.hold,
             )  # fmt: skip
             answer = _explained(await execution.run(), call, planned)
         except PolyrouteError as error:
             if isinstance(error, NoTarget):
                 settlement.planned(error.planned)
             error.request_id = call.id
-            if admitted is not None:
-                error.headers = tuple(admitted.headers(asyncio.get_running_loop().time()))
             settlement.refused(error)
+            if admitted is not None or settlement.hold is not None:
+                error.headers = tuple(_what_is_left(admitted, settlement.hold, asyncio.get_running_loop().time()))
             raise
         except asyncio.CancelledError:
             settlement.broken_off(None, None, None, simulated=False)
@@ -119,9 +128,35 @@ class Gateway:
         finally:
             if work is not None:
                 await work.aclose()
-        if admitted is not None:
-            answer.headers += admitted.headers(loop.time())
+        if admitted is not None or settlement.hold is not None:
+            answer.headers += _what_is_left(admitted, settlement.hold, loop.time())
         return answer
+
+    async def account(
+        self, conversation: Conversation, choice: Choice, runtime: Runtime, settlement: Settlement
+    ) -> Choice:
+        """Give the settlement the hold of a call that counts against budgets; what is tried: past a soft limit not always
+        its choice."""
+        call, budgets = conversation.call, self.budgets
+        label_price = runtime.catalog.credits.get(choice.name)
+        settlement.costs_credits(label_price)
+        slices = [] if budgets is None else budgets.slices_for(call, choice.name)
+        if not slices or budgets is None:
+            return choice
+        await budgets.know(slices)
+        hold = Hold(budgets, slices, conversation, runtime, label_price)
+        settlement.hold = hold
+        soft = hold.softened
+        if soft is None:
+            return choice
+        if soft.downgrade_to is None:
+            call.options = msgspec.structs.replace(call.options, policy="cheapest")
+        elif soft.downgrade_to != choice.name:
+            other = runtime.choose(soft.downgrade_to, call.operation)
+            hold.add(budgets.slices_for(call, other.name))
+            conversation.persona = other.persona
+            choice = other
+        return choice
 
     def refused(self, request_id: str, dialect: Dialect, key: KeyRecord | None, error: PolyrouteError) -> None:
         """Write down a request of a known caller that was refused before it was a call."""
@@ -171,6 +206,12 @@ def rescue_mode(usual: RescueMode, call: Call) -> RescueMode:
     raise PolyrouteError(
         ErrorKind.INVALID_REQUEST, f"'polyroute.rescue' must be one of {', '.join(RESCUE_MODES)}.", param="polyroute"
     )
+
+
+def _what_is_left(admitted: Admitted | None, hold: Hold | None, now: float) -> Headers:
+    """Headers that tell what limits and budgets have left."""
+    limits = [] if admitted is None else admitted.headers(now)
+    return limits if hold is None else [*limits, *hold.headers()]
 
 
 def _explained(answer: Answer, call: Call, planned: Planned) -> Answer:

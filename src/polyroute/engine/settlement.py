@@ -12,6 +12,7 @@ import msgspec
 from polyroute import pricing
 from polyroute.engine.access import ProviderAccess, Ticket
 from polyroute.engine.content import Recorder
+from polyroute.engine.holds import Hold
 from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
@@ -32,8 +33,9 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_ended", "_failed", "_held", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
-        "_settled", "_spent", "_started", "_ttft", "cost", "recorder",
+        "_call", "_credits", "_ended", "_failed", "_held",
+        "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
     )  # fmt: skip
 
     def __init__(self, call: Call, ledger: Ledger, prices: PriceBook) -> None:
@@ -52,6 +54,9 @@ class Settlement:
         self.recorder: Recorder | None = None
         self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
         self._ended: Callable[[RequestRecord], None] | None = None
+        self.hold: Hold | None = None
+        """What is charged when the request is settled."""
+        self._credits: Decimal | None = None
         key = call.key
         self._record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
@@ -90,6 +95,8 @@ class Settlement:
             self._close_attempt(attempt, "cancelled", success=None)
         if self._ended is not None:
             self._ended(self._record)
+        if self.hold is not None:
+            self.hold.settle(self._record)
 
     @property
     def failures(self) -> list[tuple[FailedAttempt, Failure]]:
@@ -111,6 +118,17 @@ class Settlement:
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
         self._ended = ended
+
+    def costs_credits(self, amount: Decimal | None) -> None:
+        """What the caller is charged in credits when anything is served."""
+        self._credits = amount
+
+    @property
+    def spent_usd(self) -> Decimal | None:
+        """What broken attempts of this request have cost already; None when none was paid for."""
+        if not self._spent:
+            return None
+        return sum((cost.usd for _, _, cost in self._spent if cost is not None), Decimal(0))
 
     def passed_over(self, target: Target, reason: str) -> None:
         """A target of the plan is not tried after all."""
@@ -278,6 +296,10 @@ class Settlement:
             self.recorder.fill(self._record)
         if self._ended is not None:
             self._ended(self._record)
+        if self._credits is not None and self._record.actual_provider is not None:
+            self._record.credits = self._credits
+        if self.hold is not None:
+            self.hold.settle(self._record)
         shared = None if self._planned is None else self._note_decision(self._planned)
         self._ledger.record(self._record)
         if shared is not None:

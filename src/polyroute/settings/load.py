@@ -26,6 +26,8 @@ from polyroute.settings.problems import (
 from polyroute.settings.sections import Section
 
 DEFAULT_FILE = Path("polyroute.yaml")
+_NAMED = frozenset({"providers", "routes", "currencies", "budgets"})
+"""Sections of named entries: one that is wrong is left out whole."""
 
 
 class Settings(Values):
@@ -58,7 +60,7 @@ class Settings(Values):
         return self._origins.get(path)
 
     def catalog_values(self) -> dict[str, Any]:
-        """Defaults, providers, routes and currencies as plain values, secrets revealed, for `catalog.inputs.read_input`."""
+        """Defaults, providers, routes, currencies and budgets as plain values with their secrets, for `catalog.inputs`."""
         providers = {}
         for name, entry in self.providers.items():
             values = _plain(entry)
@@ -76,6 +78,7 @@ class Settings(Values):
             "policy": self.defaults.policy,
             "retries": self.defaults.retries,
             "timeouts": self.defaults.timeouts.model_dump(),
+            "output_tokens": self.defaults.output_tokens,
         }
         routes = {name: _plain(entry) for name, entry in self.routes.items()}
         return {
@@ -83,6 +86,8 @@ class Settings(Values):
             "providers": providers,
             "routes": routes,
             "currencies": {name: entry.model_dump() for name, entry in self.currencies.items()},
+            "budgets": {name: _plain(entry) for name, entry in self.budgets.items()},
+            "credits": dict(self.credits),
             "invalid": sorted(self._invalid),
         }
 
@@ -170,7 +175,7 @@ def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in values.items():
         filled = {} if value is None else value
-        if name in {"providers", "routes", "currencies"} and isinstance(filled, dict):
+        if name in _NAMED and isinstance(filled, dict):
             filled = {entry: {} if child is None else child for entry, child in filled.items()}
         result[name] = filled
     return result
@@ -179,7 +184,7 @@ def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
 def _remove(values: dict[str, Any], document: Document) -> None:
     """Take what has a problem out of the values: a whole entry of providers, routes and currencies, a single key elsewhere."""
     for path in document.invalid:
-        place = path[:2] if path[:1] in {("providers",), ("routes",), ("currencies",)} else path
+        place = path[:2] if path[:1] and path[0] in _NAMED else path
         holder: Any = values
         for part in place[:-1]:
             holder = holder.get(part) if isinstance(holder, dict) else None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
+from polyroute.settings.budgets import BudgetSettings, NotificationSettings
 from polyroute.settings.choosing import (
     BalanceSettings,
     ComplexitySettings,
@@ -177,6 +178,8 @@ class DefaultSettings(Section):
     """How a route orders its targets."""
     retries: Whole = Field(default=1, ge=0, le=10)
     """Further tries of the same target, where the error allows one."""
+    output_tokens: Whole = Field(default=16_384, ge=1)
+    """How many tokens of answer a budget sets aside for a request that names no limit, at a model that has none we know."""
     timeouts: TimeoutSettings = TimeoutSettings()
     breaker: BreakerSettings = BreakerSettings()
     bench: BenchSettings = BenchSettings()
@@ -365,6 +368,11 @@ class Values(Section):
     content: ContentSettings = ContentSettings()
     currencies: dict[str, CurrencySettings] = {}
     """Currencies by their codes (`VND`), besides USD."""
+    budgets: dict[str, BudgetSettings] = {}
+    """Budgets by name; further ones are made by `polyroute budgets` and over the API."""
+    credits: dict[str, Number] = {}
+    """What a request to a label (a route, or `provider/model`) costs in credits, for budgets in credits."""
+    notifications: NotificationSettings = NotificationSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     fetch: FetchSettings = FetchSettings()
     jobs: JobSettings = JobSettings()

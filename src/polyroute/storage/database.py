@@ -25,7 +25,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0008"
+SCHEMA_HEAD = "0009"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0
@@ -40,6 +40,13 @@ _USED_COLUMNS = {
     "decisions": DECISION_COLUMNS,
     "keys": KEY_COLUMNS,
     "revisions": ("name", "value"),
+    "teams": ("id", "created_at"),
+    "users": ("id", "team", "created_at"),
+    "budgets": ("id", "source", "scope", "subject", "max_units", "terms"),
+    "budget_windows": ("budget_id", "starts_at", "spent", "leased"),
+    "budget_leases": ("worker", "budget_id", "starts_at", "amount", "expires_at"),
+    "notifications": ("id", "created_at", "kind", "subject", "message", "data", "read_at", "spread"),
+    "deliveries": ("id", "created_at", "url", "secret", "payload", "tries", "due_at", "delivered_at", "error"),
     "responses": ("id", "key_id", "expires_at", "response", "items"),
     "artifacts": ARTIFACT_COLUMNS,
     "artifact_remains": ("blob", "since"),

@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -133,16 +133,27 @@ def list_keys(database: Database) -> list[KeyRecord]:
 def revoke_key(database: Database, identifier: str) -> KeyRecord | None:
     """Revoke a key by its id, its name or its prefix; None when no key, or more than one, goes by that. One that was
     revoked before stays so."""
+    return _change_key(
+        database, identifier, "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
+        lambda driver: driver.timestamp(time.time()),
+    )  # fmt: skip
+
+
+def assign_key(database: Database, identifier: str, user_id: str | None) -> KeyRecord | None:
+    """Give a key to a user, or to nobody; named as for `revoke_key`."""
+    return _change_key(database, identifier, "UPDATE keys SET user_id = ? WHERE id = ?", lambda _: user_id)
+
+
+def _change_key(
+    database: Database, identifier: str, statement: str, value: Callable[[Driver], Any]
+) -> KeyRecord | None:  # fmt: skip
     found = [key for key in list_keys(database) if key.id == identifier]
     if not found:
         found = [key for key in list_keys(database) if key.revoked_at is None and identifier in (key.name, key.prefix)]
     if len(found) != 1:
         return None
     with _changing(database) as driver:
-        driver.execute(
-            driver.sql("UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"),
-            (driver.timestamp(time.time()), found[0].id),
-        )
+        driver.execute(driver.sql(statement), (value(driver), found[0].id))
     return next(key for key in list_keys(database) if key.id == found[0].id)
 
 

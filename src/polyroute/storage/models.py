@@ -10,6 +10,7 @@ import msgspec
 from polyroute.catalog.model import Catalog
 from polyroute.storage.database import Database
 from polyroute.storage.values import money_text
+from polyroute.types.operations import Operation
 from polyroute.types.records import label_id
 
 
@@ -27,16 +28,27 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 def model_rows(catalog: Catalog) -> list[ModelRow]:
     """The labels that a catalog announces: its routes. `provider/model` and bare ids are labelled by the writer when they
     are first used."""
-    return [
+    priced = catalog.credits
+    rows = [
         ModelRow(
             id=label_id(route.operation, route.name),
             name=route.name,
             provider=(route.targets or route.fallbacks)[0].provider,
             operation=route.operation,
+            token_cost=priced.get(route.name),
         )
         for route in catalog.routes.values()
         if route.targets or route.fallbacks
     ]
+    for label in priced.keys() - catalog.routes.keys():
+        name, _, model = label.partition("/")
+        provider = catalog.providers.get(name)
+        told = () if provider is None else [one for one, ids in provider.models.items() if model in ids]
+        rows += [
+            ModelRow(id=label_id(one, label), name=label, provider=name, operation=one, token_cost=priced[label])
+            for one in told or (Operation.CHAT,)
+        ]
+    return rows
 
 
 def sync_models(database: Database, rows: Iterable[ModelRow]) -> None:

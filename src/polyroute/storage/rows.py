@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from polyroute.storage.database import Driver
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(RequestRecord))
-_ELSEWHERE = frozenset({"attempts", "shared_decision"})
+_ELSEWHERE = frozenset({"attempts", "shared_decision", "charges"})
 
 REQUEST_COLUMNS = tuple(name for name in _FIELDS if name not in _ELSEWHERE)
 """The columns of `requests`: the record's fields, in their order, without those that have tables of their own."""
@@ -66,7 +66,9 @@ _MOST_SHAPES = 24
 
 _REST = sorted(map(_FIELDS.index, _ELSEWHERE), reverse=True)
 _CREATED_AT = REQUEST_COLUMNS.index("created_at")
-_MONEY_COLUMNS = tuple(REQUEST_COLUMNS.index(name) for name in ("cost_usd", "reported_credits", "priced_cost_usd"))
+_MONEY_COLUMNS = tuple(
+    REQUEST_COLUMNS.index(name) for name in ("cost_usd", "reported_credits", "priced_cost_usd", "credits")
+)
 _JSON_COLUMNS = tuple(REQUEST_COLUMNS.index(name) for name in ("drops", "dropped_parameters", "tags"))
 _STARTED_AT = ATTEMPT_COLUMNS.index("started_at")
 _ATTEMPT_COST = ATTEMPT_COLUMNS.index("cost_usd")

@@ -47,3 +47,8 @@ def parse_timestamp(text: str) -> datetime:
 def money_text(amount: Decimal) -> str:
     """An amount without an exponent, as both databases read it."""
     return format(amount, "f")
+
+
+def moment_seconds(moment: str | datetime) -> float:
+    """A moment as either driver gives it → seconds since the epoch."""
+    return (parse_timestamp(moment) if isinstance(moment, str) else moment).timestamp()

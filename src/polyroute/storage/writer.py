@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from polyroute.storage.charges import write_charges
 from polyroute.storage.database import Database, Driver
 from polyroute.storage.frames import begin_file, encode_frame
 from polyroute.storage.rollups import RollupWriter
@@ -94,6 +95,7 @@ class RowWriter:
         new_models: set[str] = set()
         added = 0
         totals = Totals()
+        charged: list[RequestRecord] = []
         self._rollups.begin()
         with self._driver.transaction():
             for start in range(0, len(records), step):
@@ -109,10 +111,13 @@ class RowWriter:
                     self._decisions.run(list(zip(*decisions, strict=True)))
                 totals.add(chunk)
                 self._rollups.add(chunk)
+                charged += [record for record in chunk if record.charges]
                 new_models |= self._add_models(chunk)
             for row in totals.rows():
                 self._driver.execute(self._upsert, row)
             self._rollups.write()
+            if charged:
+                write_charges(self._driver, charged)
         self._known_models |= new_models
         self._rollups.committed()
         return added

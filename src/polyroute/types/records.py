@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from polyroute.types.budgets import Charge
 from polyroute.types.limits import Limits
 
 RequestStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "PROCESSING"]
@@ -84,6 +85,10 @@ class RequestRecord(msgspec.Struct, kw_only=True, array_like=True, omit_defaults
     """The decision behind the plan: its JSON, or the id of one in the table `decisions`."""
     shared_decision: str | None = None
     """The JSON of the decision that `decision` names, with the first request of a process that names it."""
+    credits: Decimal | None = None
+    """What the caller was charged in credits; None where credits play no part."""
+    charges: list[Charge] = msgspec.field(default_factory=list)
+    """What it used up of budgets."""
     image_input_tokens: int | None = None
     image_output_tokens: int | None = None
     image_size: str | None = None

@@ -26,3 +26,9 @@ def database(database_url: str) -> Iterator[Database]:
     database = open_database(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def either(database: Database) -> Database:
+    """The same, by the name that tests of budgets know it."""
+    return database

@@ -48,9 +48,9 @@ def _reference(value: Any) -> MediaInput:
         value = {"image_url": value}
     if isinstance(value, dict):
         if isinstance(url := value.get("image_url"), str):
-            return MediaInput(role="image", url=url)
+            return MediaInput(role="first_frame", url=url)
         if isinstance(file_id := value.get("file_id"), str):
-            return MediaInput(role="image", artifact=file_id)
+            return MediaInput(role="first_frame", artifact=file_id)
     raise refuse("'input_reference' must be a file, or {image_url} or {file_id}.", "input_reference")
 
 

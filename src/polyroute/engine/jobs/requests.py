@@ -57,7 +57,7 @@ def read_media_request(values: Mapping[str, Any]) -> MediaRequest:
     """The request in a JSON object's fields. Raises PolyrouteError(invalid_request) naming the field."""
     given = {name: value for name, value in values.items() if value is not None}
     task = read_task(given.pop("task", None))
-    inputs = _inputs(given)
+    inputs = _inputs(given, task)
     for alias, name in (("input", "prompt"), ("text", "prompt")):
         if alias in given and name not in given and isinstance(given[alias], str):
             given[name] = given.pop(alias)
@@ -77,15 +77,17 @@ def read_media_request(values: Mapping[str, Any]) -> MediaRequest:
     return request
 
 
-def _inputs(given: dict[str, Any]) -> list[Any]:
+def _inputs(given: dict[str, Any], task: Task) -> list[Any]:
     found = given.pop("inputs", [])
     if not isinstance(found, list):
         raise invalid("'inputs' must be a list of {role, url | artifact}.", "inputs")
     found = list(found)
-    for name, (role,) in ALIASES.items():
+    animated = task in (Task.IMAGE_TO_VIDEO, Task.ANIMATE) and "first_frame" not in given
+    for name, (usual,) in ALIASES.items():
         if name not in given:
             continue
         value = given.pop(name)
+        role = "first_frame" if animated and name == "image" else usual  # a picture that is set in motion comes first
         for one in value if isinstance(value, list) else [value]:
             found.append(_input(one, role, name))
     return found

@@ -21,6 +21,7 @@ from polyroute.types.media import Made
 
 log = logging.getLogger("polyroute.jobs")
 
+_STOPPING = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 """Seconds before work that the database interrupted is taken up again."""
 
@@ -67,6 +68,7 @@ class JobRunner:
         self._composites: set[str] = set()
         self._stopped = False
         self.pipelines: Composite | None = None
+        self._given_back = asyncio.Event()
 
     @property
     def running(self) -> int:
@@ -88,6 +90,7 @@ class JobRunner:
                 pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
             self._tasks.pop(job_id, None)
+            self._given_back.set()
 
     async def _try(self, job_id: str) -> bool:
         """Work on a job from where it stands; False when that has to be tried again, because the database was away."""
@@ -245,10 +248,15 @@ class JobRunner:
     async def stop(self) -> None:
         """Give all jobs back; what providers accepted goes on there."""
         self._stopped = True
-        tasks = [task for task in self._tasks.values() if task is not asyncio.current_task()]
-        for task in tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_STOPPING):
+                while self._tasks:  # the tasks themselves go on to wait, so that their workflows do not end
+                    self._given_back.clear()
+                    await self._given_back.wait()
+        except TimeoutError:
+            log.warning("%d jobs could not be given back; others take them over in a while", len(self._tasks))
 
 
 def _cancelled() -> PolyrouteError:

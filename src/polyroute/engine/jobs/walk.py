@@ -71,6 +71,7 @@ class JobWalk:
         self._job = claim.job
         self._runtime: Runtime = gateway.runtime
         self.call = call_of(claim.job.order)
+        self._conversation = Conversation(self.call)
         self.settlement = Settlement(self.call, gateway.ledger, self._runtime.prices)
         failed = [attempt_record(one) for one in claim.attempts if one.phase == "failed"]
         self.settlement.resume(claim.job.order.created_at, failed)
@@ -104,7 +105,8 @@ class JobWalk:
         resubmitted = 0
         while True:
             try:
-                answer = await self._execution(work, accepted, loop, deadline).run()
+                execution = await self._execution(work, accepted, loop, deadline)
+                answer = await execution.run()
             except PolyrouteError as error:
                 begun = self.settlement.failures
                 last = begun[-1][1] if begun else None
@@ -127,12 +129,14 @@ class JobWalk:
             await self.tracker.served()
             return msgspec.json.decode(answer.body, type=Made)
 
-    def _execution(
+    async def _execution(
         self, work: MediaWork, accepted: Accepted | None, loop: asyncio.AbstractEventLoop, deadline: float
     ) -> Execution:
-        gateway, runtime, call = self._gateway, self._runtime, self.call
+        gateway, runtime, call, conversation = self._gateway, self._runtime, self.call, self._conversation
         choice = runtime.choose(call.model, call.operation)
         self.settlement.labelled(choice.model_id)
+        if self.settlement.hold is None and (gateway.budgets is not None or runtime.catalog.credits):
+            choice = await gateway.account(conversation, choice, runtime, self.settlement)
         planned = gateway.planning.plan(runtime, choice, call, loop.time(), allow_empty=accepted is not None)
         if self._failed_before:
             left = tuple(one for one in planned.plan.targets if one not in self._failed_before)
@@ -140,10 +144,11 @@ class JobWalk:
         self.settlement.planned(planned)
         timeouts = msgspec.structs.replace(choice.timeouts, total=self._patience)
         return Execution(
-            Conversation(call), planned, runtime, self.settlement, gateway.transport, gateway.breakers,
+            conversation, planned, runtime, self.settlement, gateway.transport, gateway.breakers,
             timeouts=timeouts, deadline=deadline, retries=choice.retries, loop=loop,
             render_error=lambda _: None, drills=gateway.drills,
             opener=media_opener(work, runtime.providers, self._floor.sockets), accepted=accepted,
+            hold=self.settlement.hold,
         )  # fmt: skip
 
     def _accepted(self) -> Accepted | None:
