@@ -7,13 +7,8 @@ from alembic import op
 
 from polyroute.storage.schema import Money, UtcTimestamp
 
-<<<<<<<< HEAD:src/polyroute/storage/migrations/versions/m0008_jobs.py
-revision = "0008"
-down_revision = "0007"
-========
 revision = "0009"
 down_revision = "0008"
->>>>>>>> jobs:src/polyroute/storage/migrations/versions/m0009_jobs.py
 branch_labels = None
 depends_on = None
 
