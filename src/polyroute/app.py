@@ -32,7 +32,7 @@ from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
 from polyroute.jobs import Jobs
-from polyroute.media import Media
+from polyroute.media import Media, surroundings
 from polyroute.ports import Credential, Headers, Transport
 from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
@@ -78,7 +78,7 @@ def read_configuration(path: Path | None = None, overrides: Mapping[str, Any] | 
 def make_catalog(settings: Settings, sandbox_url: str | None = None) -> Catalog:
     """What exists under these settings."""
     return build_catalog(
-        load_rows(), read_input(settings.catalog_values()), settings.environment, sandbox_url=sandbox_url
+        load_rows(), read_input(settings.catalog_values()), surroundings(settings), sandbox_url=sandbox_url
     )
 
 

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.lane import MediaFloor
 from polyroute.ports import Fetcher, FetchOrder, Headers, MediaSocket
+from polyroute.providers.media.ffmpeg.masks import Masks
+from polyroute.providers.media.ffmpeg.tools import find_ffmpeg, tools_for
 from polyroute.settings import Settings
 from polyroute.storage.artifacts import ArtifactKeeper, FileKeeper
 from polyroute.storage.blobs import BlobStore, LocalBlobs
@@ -55,6 +57,7 @@ class Media:
         self.files = FileKeeper(index, self.artifacts)
         self._fetching = settings.fetch
         self._server = settings.server
+        self._ffmpeg = surroundings(settings).get("FFMPEG_BINARY")
 
     @cached_property
     def fetcher(self) -> Fetcher:
@@ -91,6 +94,7 @@ class Media:
             files=self.files,
             fetcher=self,
             address=(server.public_url or f"http://{server.host}:{server.port}").rstrip("/"),
+            masks=None if self._ffmpeg is None else Masks(tools_for(self._ffmpeg)),
             public_url=None if server.public_url is None else server.public_url.rstrip("/"),
         )
         return MediaFloor(storage=storage, sockets=self.open_socket)
@@ -117,6 +121,16 @@ class Media:
             else:
                 if count:
                     log.info("%d expired files were deleted, %d bytes", count, size)
+
+
+def surroundings(settings: Settings) -> Mapping[str, str]:
+    """The environment, and what is installed on this machine as if it were named there."""
+    environment = settings.environment
+    path = environment.get("PATH")
+    if environment.get("FFMPEG_BINARY") or not path:
+        return environment
+    found = find_ffmpeg(path)
+    return environment if found is None else {**environment, "FFMPEG_BINARY": found}
 
 
 def open_blobs(settings: Settings) -> BlobStore:

@@ -100,6 +100,14 @@ def _built_in_provider(
     name, options = row.name, dict(entry.options) if entry else {}
     if not row.endpoints:
         return SkippedProvider(name, "not served by this version: it speaks none of its dialects yet")
+    program = _program(row, options, environment)
+    if row.program is not None and sandbox_url is not None:
+        if program is None:
+            return SkippedProvider(name, row.hint or f"not found: set {row.variables[row.program].environment[0]}")
+        return Provider(  # what is simulated is what it works on
+            **parts, base_url=row.base_url, endpoints=endpoints, credentials=(), simulated=True,
+            options=MappingProxyType({row.program: program, **options}),
+        )  # fmt: skip
     if sandbox_url is not None:
         wanted = {endpoint.dialect for endpoint in endpoints}
         placed = addresses.row_endpoints(row, moved=False, sandbox_url=sandbox_url)
@@ -117,7 +125,10 @@ def _built_in_provider(
         addresses.environment_base_url(row, environment)
     )
     if row.kind is ProviderKind.LOCAL:
-        if entry is None and moved is None:
+        if row.program is not None:
+            if program is None and moved is None:
+                return SkippedProvider(name, row.hint or f"not found: set {row.variables[row.program].environment[0]}")
+        elif entry is None and moved is None:
             return SkippedProvider(
                 name, f"not configured: set {row.base_url_environment[0]} or list it under providers"
             )
@@ -142,6 +153,16 @@ def _built_in_provider(
         simulated=False,
         options=MappingProxyType({**variables, **options}),
     )
+
+
+def _program(row: Row, options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
+    """The program that does the work of this row, None where it is not known or not needed."""
+    if row.program is None:
+        return None
+    given = options.get(row.program) or next(
+        (environment[key] for key in row.variables[row.program].environment if environment.get(key, "").strip()), None
+    )
+    return None if given is None else str(given).strip()
 
 
 def find_credential(row: Row, environment: Mapping[str, str]) -> tuple[str, ...]:

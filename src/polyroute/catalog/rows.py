@@ -38,7 +38,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `credential_environment` lists alternatives, the one that the provider's SDK reads first. An alternative of several
     variables is written `A:B:C?` (the last one optional) and yields their values joined by colons.
     `base_url_environment` replaces the base URL; `base_url_suffix` is appended to it when the SDK's convention leaves it
-    out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`. `media_adapter` makes what
+    out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`. `program` is the variable that
+    names a program which does the work in this process: the row is on where there is one, and `hint` says what is missing
+    where there is none. `media_adapter` makes what
     `media` lists: by task the models that are known for it, the default first.
     """
 
@@ -60,6 +62,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     priority: dict[Category, int] = {}
     default_models: dict[Operation, str] = {}
     quirks: dict[Dialect, QuirksEntry] = {}
+    program: str | None = None
+    hint: str | None = None
     media_adapter: str | None = None
     media: dict[Task, tuple[str, ...]] = {}
 

@@ -19,7 +19,7 @@ from polyroute.ports.analytics import (
     SeriesQuery,
 )
 from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventRenderer, Observation
-from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake
+from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.media import (
     Callback,
@@ -27,6 +27,7 @@ from polyroute.ports.media import (
     FailureReader,
     FormPart,
     Immediate,
+    Local,
     LocalService,
     Maker,
     MediaAdapter,
@@ -35,6 +36,7 @@ from polyroute.ports.media import (
     MediaWire,
     ModelLister,
     Queued,
+    Report,
     Reply,
     SocketOpener,
     Streamed,
@@ -78,6 +80,8 @@ __all__ = [
     "FormPart",
     "Headers",
     "Immediate",
+    "Local",
+    "MaskConverter",
     "Intake",
     "KeptResponse",
     "KeyStore",
@@ -95,6 +99,7 @@ __all__ = [
     "PriceBook",
     "ProviderStats",
     "Queued",
+    "Report",
     "Reply",
     "RequestPage",
     "RequestQuery",

@@ -130,3 +130,14 @@ class Fetcher(Protocol):
         provider's: `bad_response`, `unavailable`, `truncated`, `timeout`; `not_found` for 404, 403 and 410, which is what
         an expired result URL answers).
         """
+
+
+class MaskConverter(Protocol):
+    """Converts between OpenAI's masks, transparent where they may be painted, and everybody else's, white there. Both give a
+    PNG, and raise PolyrouteError (invalid_request) for what is no such picture."""
+
+    async def to_white(self, path: Path) -> bytes:
+        """From OpenAI's."""
+
+    async def to_transparent(self, path: Path) -> bytes:
+        """To OpenAI's."""

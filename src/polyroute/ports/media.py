@@ -1,14 +1,15 @@
 """Media providers: small protocols for each way of working, of which a provider implements what it can.
 
-A `MediaAdapter` gives for each task (and model) one maker. There are three sorts:
+A `MediaAdapter` gives for each task (and model) one maker. There are four sorts:
 `Immediate` (the answer to the call is the result), `Streamed` (the answer's bytes are the result and go through as they
-come) and `Queued` (submit, poll, cancel). Makers know one provider's wire format and nothing of retries, fallback, breakers,
+come), `Queued` (submit, poll, cancel) and `Local` (made on our own machines while somebody looks on). Makers know one provider's wire format and nothing of retries, fallback, breakers,
 ledger or storage: they raise `AttemptFailed`, which the engine judges by the one error table.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -121,6 +122,16 @@ class MediaWire(Protocol):
     async def input_data_uri(self, item: MediaInput) -> str:
         """An input as a base64 data URI."""
 
+    async def input_path(self, item: MediaInput) -> tuple[Path, str]:
+        """As `input_body`, as a local, read-only file for as long as the request lasts."""
+
+    async def mask_for_openai(self, item: MediaInput) -> tuple[bytes, str]:
+        """A mask as OpenAI wants it: transparent where it may be painted. Raises PolyrouteError (unsupported) where nothing
+        here can convert pictures."""
+
+    def workspace(self) -> Path:
+        """A folder of this request's own, deleted with everything in it when the request is over."""
+
     async def input_url(self, item: MediaInput) -> str | None:
         """An address from which the provider can fetch the input: the caller's own https URL, or a signed one of ours when
         a public address is configured; None otherwise (then it has to be uploaded)."""
@@ -184,6 +195,19 @@ class Queued(Maker, Protocol):
         """Stop the work where the provider can; otherwise nothing."""
 
 
+Report = Callable[[Progress], Awaitable[None]]
+"""Told how far work is."""
+
+
+@runtime_checkable
+class Local(Maker, Protocol):
+    """Work that this process does itself, or that a service on our own machines does while a call waits for it. Nothing is
+    charged, so after a crash it is simply done again; cancelling the call ends the work."""
+
+    async def work(self, request: MediaRequest, model: str, wire: MediaWire, report: Report) -> Outcome:
+        """Do it, and say how far it is. Raises AttemptFailed."""
+
+
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """A provider's report whose signature holds: which work it is about. The state itself is always polled."""
 
@@ -193,7 +217,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 class MediaAdapter(Protocol):
     """One provider's media side."""
 
-    def maker(self, task: Task, model: str) -> Immediate | Streamed | Queued | None:
+    def maker(self, task: Task, model: str) -> Immediate | Streamed | Queued | Local | None:
         """Who makes this, None when the provider (or this model) does not."""
 
 

@@ -178,7 +178,8 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Produced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One result as the provider hands it over, before it is stored: exactly one of `url` and `data`.
+    """One result as the provider hands it over, before it is stored: exactly one of `url`, `data` and `path` (a file of this
+    process's own making in a maker's workspace, which goes with it).
 
     `authenticated`: the URL belongs to the provider's API and needs our credential (which goes to that host alone).
     `media_type` is what the provider says; it is sniffed, not believed.
@@ -186,6 +187,7 @@ class Produced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     url: str | None = None
     data: bytes | None = None
+    path: str | None = None
     media_type: str | None = None
     authenticated: bool = False
     revised_prompt: str | None = None

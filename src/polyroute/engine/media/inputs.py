@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake
+from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
 from polyroute.types.artifacts import Artifact, MediaFamily
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput, MediaRequest
@@ -35,6 +37,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
     files: FileStore
     fetcher: Fetcher
     address: str = ""
+    masks: MaskConverter | None = None
     public_url: str | None = None
 
 
@@ -96,6 +99,21 @@ class Inputs:
         path = await self._open.enter_async_context(self._storage.artifacts.path(artifact.id))
         return FileOnDisk(path, artifact.size), artifact.media_type
 
+    async def path(self, item: MediaInput) -> tuple[Path, str]:
+        """A local, read-only copy for as long as the request lasts."""
+        artifact = await self.artifact(item)
+        return await self._open.enter_async_context(self._storage.artifacts.path(artifact.id)), artifact.media_type
+
+    async def mask_for_openai(self, item: MediaInput) -> tuple[bytes, str]:
+        """A mask (white where to paint) made transparent where to paint."""
+        path, _ = await self.path(item)
+        return await needed_masks(self._storage).to_transparent(path), "image/png"
+
+    def workspace(self) -> Path:
+        """A folder of this request's own, gone when it is over."""
+        folder = tempfile.TemporaryDirectory(prefix="polyroute-", ignore_cleanup_errors=True)
+        return Path(self._open.enter_context(folder))
+
     async def data_uri(self, item: MediaInput) -> str:
         """All of it as a base64 data URI."""
         content, media_type = await self.read(item)
@@ -134,6 +152,24 @@ class Inputs:
             ErrorKind.INVALID_REQUEST,
             f"'{param}': there is no file or artifact {identifier!r}; upload it with POST /v1/files.", param=param,
         )  # fmt: skip
+
+
+def needed_masks(storage: Storage) -> MaskConverter:
+    """What converts masks. Raises PolyrouteError (unsupported) where nothing can."""
+    if storage.masks is None:
+        raise PolyrouteError(
+            ErrorKind.UNSUPPORTED,
+            "'mask' has to be converted for this provider, and there is no ffmpeg: install it, or the extra 'media' of "
+            "polyroute.", param="mask",
+        )  # fmt: skip
+    return storage.masks
+
+
+async def read_blocks(path: Path) -> AsyncGenerator[bytes, None]:
+    """A file's bytes, block by block."""
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while block := await asyncio.to_thread(file.read, _BLOCK):
+            yield block
 
 
 def check_family(artifact: Artifact, role: InputRole, param: str) -> Artifact:

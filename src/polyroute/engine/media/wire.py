@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -154,6 +155,18 @@ class ProviderWire:
     async def input_body(self, item: MediaInput) -> tuple[Body, str]:
         """See `ports.MediaWire.input_body`."""
         return await self._inputs.body(item)
+
+    async def input_path(self, item: MediaInput) -> tuple[Path, str]:
+        """See `ports.MediaWire.input_path`."""
+        return await self._inputs.path(item)
+
+    async def mask_for_openai(self, item: MediaInput) -> tuple[bytes, str]:
+        """See `ports.MediaWire.mask_for_openai`."""
+        return await self._inputs.mask_for_openai(item)
+
+    def workspace(self) -> Path:
+        """See `ports.MediaWire.workspace`."""
+        return self._inputs.workspace()
 
     async def input_data_uri(self, item: MediaInput) -> str:
         """See `ports.MediaWire.input_data_uri`."""

@@ -8,9 +8,10 @@ import msgspec
 
 from polyroute.dialects.openai_media.requests import parse_media
 from polyroute.engine.forms import Form, Upload
-from polyroute.engine.media.inputs import Inputs, Storage, check_family
+from polyroute.engine.media.inputs import Inputs, Storage, check_family, needed_masks
 from polyroute.engine.media.tracking import Tracker, Untracked
 from polyroute.ports import Call, Intake
+from polyroute.types.artifacts import Artifact
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput, MediaRequest
 from polyroute.types.operations import MEDIA_DIALECT_OF
@@ -72,7 +73,15 @@ class MediaWork:
         intake = Intake(origin="upload", declared=upload.media_type, param=name)
         artifact = await self.storage.artifacts.put(form.read(upload), intake)
         check_family(artifact, role, name)
+        if role == "mask":
+            artifact = await self._white_where_painted(artifact)
         return MediaInput(role=role, artifact=artifact.id, media_type=artifact.media_type, name=upload.filename)
+
+    async def _white_where_painted(self, artifact: Artifact) -> Artifact:
+        """OpenAI's masks are transparent where they may be painted; ours, as those of all others, are white there."""
+        async with self.storage.artifacts.path(artifact.id) as path:
+            content = await needed_masks(self.storage).to_white(path)
+        return await self.storage.artifacts.put(content, Intake(origin="mask", expected="image", param="mask"))
 
 
 def decode_request(call: Call) -> MediaRequest:

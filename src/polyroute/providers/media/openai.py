@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from polyroute.catalog.model import Provider
-from polyroute.ports import FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed
+from polyroute.ports import Body, FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed
 from polyroute.providers.media.openai_videos import Videos
 from polyroute.providers.media.sound import BytesStream
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
@@ -105,7 +105,11 @@ class ImageEdits:
         fields = {**image_fields(request), **request.options.get(self._provider, {})}
         parts += [FormPart(name=name, value=_form_text(value)) for name, value in fields.items()]
         for number, item in enumerate((*images, *request.given("mask")), 1):
-            content, media_type = await wire.input_body(item)
+            content: bytes | Body
+            if item.role == "mask":
+                content, media_type = await wire.mask_for_openai(item)
+            else:
+                content, media_type = await wire.input_body(item)
             name = "mask" if item.role == "mask" else "image" if len(images) == 1 else "image[]"
             filename = item.name or f"{item.role}-{number}.{media_type.partition('/')[2]}"
             parts.append(FormPart(name=name, value=content, filename=filename, media_type=media_type))

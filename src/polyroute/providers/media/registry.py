@@ -11,6 +11,7 @@ from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
     "openai": "openai:OpenAIMedia",
     "replicate": "replicate:ReplicateMedia",
 }

@@ -1,0 +1,1 @@
+"""ffmpeg on this machine: composing video and sound, and converting masks."""
