@@ -87,7 +87,7 @@ class PipelineDesk:
 
     def _check_step(self, step: Step, fields: dict[str, Any], stand_ins: StandIns, key: KeyRecord | None) -> None:
         options = options_of(step)
-        filled: dict[str, Any] = fill(fields, stand_ins)
+        filled = fill(fields, stand_ins)
         if step.task is None:
             call = chat_call(step, filled, "check", key)
             choice = self._gateway.runtime.choose(call.model, call.operation)

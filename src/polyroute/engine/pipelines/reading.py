@@ -114,9 +114,9 @@ def _step(value: Any, where: str) -> Step:
     if not isinstance(value, dict):
         raise invalid(f"'{where}' must be an object of {{id, task, model, prompt, …}}.", where)
     identifier = value.get("id")
-    if not isinstance(identifier, str) or not _NAME.fullmatch(identifier) or identifier == "input":
+    if not isinstance(identifier, str) or not _NAME.fullmatch(identifier) or identifier in ("input", "none"):
         raise invalid(
-            f"'{where}.id': {str(identifier)[:80]!r} cannot be a step's name; names are like scene_1, and 'input' is taken.",
+            f"'{where}.id': {str(identifier)[:80]!r} cannot be a step's name; names are like scene_1, but not 'input' and 'none'.",
             f"{where}.id",
         )
     fields = {name: one for name, one in value.items() if name not in _STEP_FIELDS and one is not None}
@@ -214,6 +214,8 @@ def _joined(step: Step, steps: tuple[Step, ...], inputs: Mapping[str, Declared],
 def _check_reference(reference: Reference, known: Mapping[str, Step], inputs: Mapping[str, Declared]) -> bool:
     """Whether a step is meant. Raises TemplateError for what can never be there."""
     first = reference.path[0] if reference.path else None
+    if reference.head == "none" and not reference.path:
+        return False
     if reference.head == "input":
         if first not in inputs or len(reference.path) != 1:
             raise TemplateError(f"{{{{{reference}}}}} is no input; there are {', '.join(inputs) or 'none'}")
@@ -238,7 +240,7 @@ def _check_optional(step: Step, alternatives: tuple[Reference, ...], known: Mapp
     if last is not None and last.optional and not step.optional:
         raise TemplateError(
             f"{{{{{alternatives[-1]}}}}}: step {last.id!r} is optional; name something else after it, as in "
-            f"{{{{{alternatives[-1]} | other.artifacts[0]}}}}"
+            f"{{{{{alternatives[-1]} | other.artifacts[0]}}}}, or none"
         )
 
 

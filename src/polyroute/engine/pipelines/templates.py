@@ -1,7 +1,8 @@
 """Templates: `{{step.text}}` in a pipeline's values, replaced by what steps made; pure.
 
 A template names values and does nothing else. `a | b` is the first of them that there is. A value that is nothing but one
-template becomes the value itself (a list, a number); within text it becomes text.
+template becomes the value itself (a list, a number); within text it becomes text. `a | none` leaves the field out where
+there is no `a`, and in a list the whole item that the field is part of.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _REFERENCE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d{1,4}\])*)")
 _PART = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d{1,4})\]")
 _DEEPEST = 20
+_NONE = "none"
+_NOTHING: Any = object()
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -43,7 +46,8 @@ Lookup = Callable[[Reference], Any]
 def read_template(text: str) -> tuple[Reference, ...]:
     """The alternatives between the braces of one template. Raises TemplateError."""
     found: list[Reference] = []
-    for part in text.split("|"):
+    parts = text.split("|")
+    for part in parts:
         match = _REFERENCE.fullmatch(part.strip())
         if match is None:
             raise TemplateError(
@@ -52,6 +56,8 @@ def read_template(text: str) -> tuple[Reference, ...]:
             )
         path = tuple(int(place) if place else name for name, place in _PART.findall(match[2]))
         found.append(Reference(match[1], path))
+    if any(one.head == _NONE for one in found[:-1]) or (found[-1].head == _NONE and len(found) == 1):
+        raise TemplateError(f"'{{{{{text[:80]}}}}}': 'none' can only be the last of several alternatives")
     return tuple(found)
 
 
@@ -70,18 +76,34 @@ def templates_in(value: Any, depth: int = 0) -> Iterator[tuple[Reference, ...]]:
             yield from templates_in(one, depth + 1)
 
 
-def fill(value: Any, look_up: Lookup) -> Any:
-    """A value with its templates replaced. Raises TemplateError."""
+def fill(value: dict[str, Any], look_up: Lookup) -> dict[str, Any]:
+    """Fields with their templates replaced. Raises TemplateError."""
+    return {name: one for name, one in _filled_fields(value, look_up).items() if one is not _NOTHING}
+
+
+def _filled_fields(value: dict[str, Any], look_up: Lookup) -> dict[str, Any]:
+    return {name: _filled(one, look_up) for name, one in value.items()}
+
+
+def _filled(value: Any, look_up: Lookup) -> Any:
     if isinstance(value, str):
         whole = _TEMPLATE.fullmatch(value.strip())
         if whole is not None and "{{" not in whole[1]:
             return _first(read_template(whole[1]), look_up)
         return _TEMPLATE.sub(lambda match: _as_text(_first(read_template(match[1]), look_up)), value)
     if isinstance(value, dict):
-        return {name: fill(one, look_up) for name, one in value.items()}
+        return fill(value, look_up)
     if isinstance(value, list | tuple):
-        return [fill(one, look_up) for one in value]
+        items = [_filled_item(one, look_up) for one in value]
+        return [one for one in items if one is not _NOTHING]
     return value
+
+
+def _filled_item(value: Any, look_up: Lookup) -> Any:
+    if not isinstance(value, dict):
+        return _filled(value, look_up)
+    fields = _filled_fields(value, look_up)
+    return _NOTHING if any(one is _NOTHING for one in fields.values()) else fields
 
 
 def _first(alternatives: tuple[Reference, ...], look_up: Lookup) -> Any:
@@ -90,10 +112,13 @@ def _first(alternatives: tuple[Reference, ...], look_up: Lookup) -> Any:
             return look_up(reference)
         except Missing:
             continue
-    return look_up(alternatives[-1])
+    last = alternatives[-1]
+    return _NOTHING if last.head == _NONE else look_up(last)
 
 
 def _as_text(value: Any) -> str:
+    if value is _NOTHING:
+        return ""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

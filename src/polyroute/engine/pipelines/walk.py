@@ -176,10 +176,9 @@ class PipelineWalk:
 
     def _fill(self, step: Step) -> dict[str, Any]:
         try:
-            filled: dict[str, Any] = fill(step.fields, StepValues(self.job.order.details["input"], self.results))
+            return fill(step.fields, StepValues(self.job.order.details["input"], self.results))
         except TemplateError as error:
             raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"Step '{step.id}': {error}.") from error
-        return filled
 
     async def _chat(self, step: Step) -> StepResult:
         await self._tell({"step": step.id, "state": "running"})
