@@ -116,7 +116,7 @@ def _step(value: Any, where: str) -> Step:
     identifier = value.get("id")
     if not isinstance(identifier, str) or not _NAME.fullmatch(identifier) or identifier in ("input", "none"):
         raise invalid(
-            f"'{where}.id': {str(identifier)[:80]!r} cannot be a step's name; names are like scene_1, but not 'input' and 'none'.",
+            f"'{where}.id': {str(identifier)[:80]!r} cannot be a step's name; names are like scene_1, not 'input' or 'none'.",
             f"{where}.id",
         )
     fields = {name: one for name, one in value.items() if name not in _STEP_FIELDS and one is not None}
