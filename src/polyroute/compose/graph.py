@@ -63,6 +63,9 @@ class GraphWriter:
         self._texts: dict[str, str] = {}
         rate = plan.fps
         self._rate = f"{rate.numerator}/{rate.denominator}"
+        tick = f"{rate.denominator}/{rate.numerator}"
+        self._counted = f"settb={tick},setpts=N,fps={self._rate}:eof_action=pass"
+        """Every frame is kept and stands where its number says; without `pass`, the last one would go."""
 
     def write(self, measured: Measured | None = None, *, measuring: bool = False) -> Graph:
         """The graph."""
@@ -117,7 +120,7 @@ class GraphWriter:
 
     def _picture(self, number: int, segment: Segment, index: int | None) -> None:
         plan, clip = self._plan, segment.clip
-        end = f"trim=end_frame={segment.frames},setpts=PTS-STARTPTS[v{number}]"
+        end = f"trim=end_frame={segment.frames},{self._counted}[v{number}]"
         if clip is None or index is None:
             self._parts.append(f"{self._background(plan.width, plan.height)},{end}")
             return
@@ -130,12 +133,12 @@ class GraphWriter:
         shaped = self._fitted(clip.fit or plan.timeline.fit, number)
         self._parts.append(
             f"[{index}:V:0]{cut}{speed}{shaped},setsar=1,fps={self._rate}:start_time=0,format=yuv420p,"
-            f"settb=AVTB,tpad=stop_mode=clone:stop=-1,trim=end_frame={segment.frames}{fades},setpts=PTS-STARTPTS[v{number}]"
+            f"tpad=stop_mode=clone:stop=-1,trim=end_frame={segment.frames}{fades},{self._counted}[v{number}]"
         )
 
     def _background(self, wide: int, high: int) -> str:
         color = _color(self._plan.timeline.background)
-        return f"color=c={color}:s={wide}x{high}:r={self._rate},setsar=1,format=yuv420p,settb=AVTB"
+        return f"color=c={color}:s={wide}x{high}:r={self._rate},setsar=1,format=yuv420p"
 
     def _fitted(self, fit: str, number: int) -> str:
         wide, high = self._plan.width, self._plan.height
@@ -163,7 +166,7 @@ class GraphWriter:
             return "v0"
         if not any(segment.overlap for segment in segments):
             labels = "".join(f"[v{number}]" for number in range(len(segments)))
-            self._parts.append(f"{labels}concat=n={len(segments)}:v=1:a=0,fps={self._rate}[vj]")
+            self._parts.append(f"{labels}concat=n={len(segments)}:v=1:a=0,{self._counted}[vj]")
             return "vj"
         shown, frames = "v0", segments[0].frames
         for number, segment in enumerate(segments[1:], 1):
@@ -174,9 +177,7 @@ class GraphWriter:
             else:
                 how = "concat=n=2:v=1:a=0"
             frames += segment.frames - segment.overlap
-            self._parts.append(
-                f"[{shown}][v{number}]{how},format=yuv420p,fps={self._rate},settb=AVTB,trim=end_frame={frames}[x{number}]"
-            )
+            self._parts.append(f"[{shown}][v{number}]{how},format=yuv420p,{self._counted}[x{number}]")
             shown = f"x{number}"
         return shown
 

@@ -168,8 +168,9 @@ def _segments(timeline: Timeline, probed: list[Probe], fps: Fraction, bounds: Bo
             gap = round(Fraction(clip.at) * fps) - ends
             if gap < 0:
                 raise wrong(
-                    f"{name}.at", f"is {clip.at:g}; the clip before lasts until {float(ends / fps):.3f}, and clips cannot overlap"
-                )  # fmt: skip
+                    f"{name}.at",
+                    f"is {clip.at:g}; the clip before lasts until {float(ends / fps):.3f}, and clips cannot overlap",
+                )
             clock = Fraction(clip.at)
             if clock > bounds.seconds:
                 raise wrong(f"{name}.at", f"is {clip.at:g}; a timeline lasts at most {bounds.seconds:g} seconds")
@@ -233,8 +234,9 @@ def _window(name: str, overlay: Overlay, probes: Mapping[Source, Probe], fps: Fr
     if overlay.source is not None and not probe.still and probe.duration is not None:
         if overlay.end is not None and end - overlay.start > probe.duration + _TOLERANCE:
             raise wrong(
-                f"{name}.end", f"is {end:g}; from {overlay.start:g} on, the input lasts until {overlay.start + probe.duration:.3f}"
-            )  # fmt: skip
+                f"{name}.end",
+                f"is {end:g}; from {overlay.start:g} on, the input lasts until {overlay.start + probe.duration:.3f}",
+            )
         end = min(end, overlay.start + probe.duration)
     first = round(overlay.start * fps)
     last = min(max(round(end * fps), first + 1), frames)

@@ -166,7 +166,7 @@ class SoundGraph:
         seen = self._measured
         return (
             f"{told}:measured_I={fixed(seen.integrated)}:measured_TP={fixed(seen.peak)}:measured_LRA={fixed(seen.range)}:"
-            f"measured_thresh={fixed(seen.threshold)}:offset={fixed(seen.offset)}:linear=true,aresample={SAMPLE_RATE}"
+            f"measured_thresh={fixed(seen.threshold)}:offset={fixed(seen.offset)}:linear=true,{_SHAPE}"
         )
 
     def _samples(self, frames: int) -> int:

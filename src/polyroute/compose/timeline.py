@@ -12,10 +12,11 @@ from polyroute.types.errors import ErrorKind, PolyrouteError
 
 _PATH = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$(?P<path>.*)`$", re.DOTALL)
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
-_COLORS = frozenset(
-    "black white red green blue yellow orange purple gray grey silver maroon navy teal olive lime aqua cyan fuchsia "
-    "magenta pink brown gold beige coral crimson indigo ivory khaki lavender salmon tan turquoise violet".split()
-)
+_COLORS = frozenset({
+    "black", "white", "red", "green", "blue", "yellow", "orange", "purple", "gray", "grey", "silver", "maroon", "navy",
+    "teal", "olive", "lime", "aqua", "cyan", "fuchsia", "magenta", "pink", "brown", "gold", "beige", "coral", "crimson",
+    "indigo", "ivory", "khaki", "lavender", "salmon", "tan", "turquoise", "violet",
+})  # fmt: skip
 
 
 def wrong(param: str, message: str) -> PolyrouteError:

@@ -2,8 +2,9 @@
 
 A `MediaAdapter` gives for each task (and model) one maker. There are four sorts:
 `Immediate` (the answer to the call is the result), `Streamed` (the answer's bytes are the result and go through as they
-come), `Queued` (submit, poll, cancel) and `Local` (made on our own machines while somebody looks on). Makers know one provider's wire format and nothing of retries, fallback, breakers,
-ledger or storage: they raise `AttemptFailed`, which the engine judges by the one error table.
+come), `Queued` (submit, poll, cancel) and `Local` (made on our own machines while somebody looks on). Makers know one
+provider's wire format and nothing of retries, fallback, breakers, ledger or storage: they raise `AttemptFailed`, which the
+engine judges by the one error table.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,7 +11,6 @@ from pathlib import Path
 from polyroute.catalog.model import Provider
 from polyroute.compose.graph import Graph, GraphWriter
 from polyroute.compose.planning import Bounds, Plan, Source, plan_timeline
-from polyroute.compose.probing import Probe
 from polyroute.compose.soundtrack import Measured
 from polyroute.compose.timeline import clip_names, parse_timeline
 from polyroute.ports import Immediate, Local, MediaWire, Queued, Report, Streamed
@@ -20,7 +20,7 @@ from polyroute.providers.media.ffmpeg.service import ComposeService
 from polyroute.providers.media.ffmpeg.sources import fit_timeline, input_of
 from polyroute.providers.media.ffmpeg.tools import Tools, probe, tools_for
 from polyroute.types.compose import Timeline
-from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
 
@@ -68,7 +68,7 @@ class FfmpegMedia:
         if not self._here:
             reply = await wire.call("GET", "/ready", accept=(503,), anonymous=True)
             return None if reply.status < 300 else "the service is not ready"
-        if not Path(self._binary).is_file():
+        if not await asyncio.to_thread(Path(self._binary).is_file):
             return f"there is no {self._binary}"
         done = await run(self._binary, ("-version",), Limits(cpu=10, wall=10.0), folder=Path("/"))
         return None if done.code == 0 else f"ffmpeg ended with {done.code}"
@@ -190,14 +190,14 @@ class Job:
                     kind=ErrorKind.GENERATION_FAILED,
                     detail=done.told[-2000:],
                     message=f"The timeline needs {used_up} than one piece of work may use here.",
-                )  # fmt: skip
+                )
             )
         raise AttemptFailed(
             Failure(
                 kind=ErrorKind.GENERATION_FAILED,
                 message=f"ffmpeg could not make it (it ended with {done.code}).",
                 detail=_without_paths(done.told, self._folder)[-2000:],
-            )  # fmt: skip
+            )
         )
 
     async def _check_result(self, graph: Graph) -> None:
@@ -211,14 +211,14 @@ class Job:
                 )
         if plan.timeline.format in ("png", "jpeg"):
             return
-        found: Probe = await probe(self._tools, self._folder / graph.outputs[0].name, "result")
-        if found.duration is None or found.duration < plan.seconds - 2 / float(plan.fps) - 0.05:
-            raise AttemptFailed(
-                Failure(
-                    kind=ErrorKind.GENERATION_FAILED,
-                    message=f"The result would be larger than the {self._limits.output >> 20} MB that it may be, or was cut off.",
-                )  # fmt: skip
-            )
+        try:
+            lasts = (await probe(self._tools, self._folder / graph.outputs[0].name, "result")).duration
+        except PolyrouteError:  # a film that was cut off cannot be read
+            lasts = None
+        if lasts is None or lasts < plan.seconds - 2 / float(plan.fps) - 0.05:
+            most = self._limits.output >> 20
+            message = f"It was cut off: at most {most} MB and {self._limits.cpu} seconds of processor time are possible."
+            raise AttemptFailed(Failure(kind=ErrorKind.GENERATION_FAILED, message=message))
 
 
 def _names(timeline: Timeline) -> dict[Source, str]:
