@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.api.files import FilePaths
@@ -156,12 +157,12 @@ class App:
             LeaseBank(self._database, self._ledger.folder, self._ledger.writer), on_change=self._use_budgets
         )
         self.outbox = DeliveryBox(self._database)
-        self._postman = Postman(self.outbox, _webhook_transport, webhooks_of(settings))
+        self._postman = Postman(self.outbox, self._webhook_transport, webhooks_of(settings))
         self.gateway.content = content_log(settings)
         assert self.gateway.media is not None
         self.jobs = Jobs(
             settings, self._database, self.gateway, self.gateway.media,
-            working=settings.jobs.worker if working is None else working,
+            working=settings.jobs.worker if working is None else working, outbox=self.outbox,
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
         self._ledger.on_full = self._close_for
@@ -211,6 +212,16 @@ class App:
             self.gateway, self.jobs.desk, self.jobs.pipelines, files, wait=self.settings.jobs.wait, max_body=max_body
         )
         return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
+
+    def _webhook_transport(self) -> Transport:
+        """For webhooks: callers name addresses, too, so only the operator's own may be private."""
+        from polyroute.transport.guard import read_allow_list  # noqa: PLC0415
+        from polyroute.transport.guarded import GuardedTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
+
+        def trusted(host: str) -> bool:
+            return any(urlsplit(hook.url).hostname == host for hook in self._postman.webhooks)
+
+        return GuardedTransport(read_allow_list(self.settings.fetch.allow), trusted)
 
     def _control(self) -> Application:
         from polyroute.admin.analytics import analytics_routes  # noqa: PLC0415 - FastAPI is loaded when first asked for
@@ -351,12 +362,6 @@ def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
         Webhook(hook.url, None if hook.secret is None else hook.secret.get_secret_value(), tuple(hook.events))
         for hook in settings.notifications.webhooks
     )
-
-
-def _webhook_transport() -> Transport:
-    from polyroute.transport.client import ClientTransport  # noqa: PLC0415 - aiohttp is loaded for the first webhook
-
-    return ClientTransport()
 
 
 def price_book(database: Database) -> CatalogPrices:

@@ -10,6 +10,10 @@ import secrets
 import socket
 import time
 
+import msgspec
+
+from polyroute.api.job_objects import job_object
+from polyroute.api.jobs import link_to
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.jobs.desk import JobDesk
@@ -18,10 +22,13 @@ from polyroute.engine.jobs.worker import JobWorker
 from polyroute.engine.media.lane import MediaFloor
 from polyroute.engine.pipelines.desk import PipelineDesk
 from polyroute.engine.pipelines.walk import Pipelines
+from polyroute.ports.budgets import Outbox
+from polyroute.ports.jobs import JobEnd
 from polyroute.settings import Settings
 from polyroute.storage.database import Database
 from polyroute.storage.job_pipelines import PipelineTable
 from polyroute.storage.job_queue import DbosQueue
+from polyroute.types.jobs import Job
 
 log = logging.getLogger("polyroute.jobs")
 
@@ -33,10 +40,12 @@ class Jobs:
     """The table, the desk and (with `working`) the worker of one process. Nothing is opened before it is first used."""
 
     def __init__(
-        self, settings: Settings, database: Database, gateway: Gateway, floor: MediaFloor, *, working: bool
-    ) -> None:
+        self, settings: Settings, database: Database, gateway: Gateway, floor: MediaFloor, *, working: bool,
+        outbox: Outbox,
+    ) -> None:  # fmt: skip
         own = settings.jobs
         self.table = PipelineTable(database, own.lost_after)
+        self._outbox = outbox
         self._retention = own.retention_days * _SECONDS_A_DAY
         self._pruning: asyncio.Task[None] | None = None
         bells = Bells()
@@ -44,7 +53,7 @@ class Jobs:
         self.worker: JobWorker | None = None
         if working:
             executor = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
-            runner = JobRunner(gateway, floor, self.table, executor, pace, bells)
+            runner = JobRunner(gateway, floor, self.table, executor, pace, bells, self._report)
             self.worker = JobWorker(
                 self.table, runner, lambda: DbosQueue(database), pace, f"{socket.gethostname()} {os.getpid()}"
             )
@@ -67,6 +76,22 @@ class Jobs:
         if self.worker is not None:
             await self.worker.stop()
         await asyncio.to_thread(self.table.close)
+
+    async def _report(self, job: Job, end: JobEnd) -> None:
+        """Tell the job's webhook how it ended; the same job is told once, whoever ends it."""
+        webhook = job.order.webhook
+        if webhook is None:
+            return
+        ended = msgspec.structs.replace(
+            job, state=end.state, result=end.result, error=end.error, cost_usd=end.cost_usd, ended_at=end.at,
+            provider=end.provider or job.provider, provider_model=end.provider_model or job.provider_model,
+            attempts=job.attempts if end.attempts is None else end.attempts, percent=None,
+        )  # fmt: skip
+        told = job_object(ended, lambda identifier: link_to(self.desk, identifier))
+        await asyncio.to_thread(
+            self._outbox.deliver, webhook.url, f"job.{end.state}", told, secret=webhook.secret,
+            identifier=f"msg_{job.id}",
+        )  # fmt: skip
 
     async def _prune(self) -> None:
         while True:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import openai
 import pytest
 
+from polyroute.engine.notifications import sign
 from support.eventually import eventually
 from support.gateway_process import GatewayProcess
 from support.simulated_providers import SimulatedProviders
@@ -197,6 +201,50 @@ def test_what_makes_no_sense_is_refused_by_its_field_before_anybody_is_asked(
     assert error["param"] == param, error
     assert words is None or words in error["message"], error
     assert submitted(sandbox) == []
+
+
+class Receiver:
+    """Takes webhooks at `url`; refuses as many as it is told."""
+
+    def __init__(self, refuse: int = 0) -> None:
+        self.calls: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(503 if len(receiver.calls) <= refuse else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Silence."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/done"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def test_the_end_of_a_job_is_reported_signed(caller: httpx.Client) -> None:
+    secret = "whsec_" + base64.b64encode(b"a shared secret").decode()
+    with Receiver() as receiver:
+        order = {**CLIP, "webhook": {"url": receiver.url, "secret": secret}}
+        done = caller.post("/v1/jobs", json=order, headers={"prefer": "wait=20"}).json()
+        headers, body = eventually(lambda: receiver.calls[0] if receiver.calls else None, within=15)
+    told = json.loads(body)
+    assert (told["type"], told["data"]["id"], told["data"]["videoUrl"][:4]) == ("job.succeeded", done["id"], "http")
+    assert headers["webhook-id"] == f"msg_{done['id']}"
+    stamped = int(headers["webhook-timestamp"])
+    assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], stamped, body)
 
 
 def test_openais_own_client_makes_looks_at_downloads_and_deletes_videos(sdk: openai.OpenAI) -> None:

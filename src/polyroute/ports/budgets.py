@@ -63,8 +63,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 class Outbox(Protocol):
     """Webhooks that are still to be delivered; what is in it outlives a restart."""
 
-    def deliver(self, url: str, event: str, data: Mapping[str, Any], *, secret: str | None = None) -> str:
-        """Have an event delivered; gives the id that its receiver sees. Durable when it returns."""
+    def deliver(
+        self, url: str, event: str, data: Mapping[str, Any], *, secret: str | None = None, identifier: str | None = None
+    ) -> str:
+        """Have an event delivered; gives the id that its receiver sees. Durable when it returns. What has the same `identifier`
+        is delivered once."""
 
     def spread(self, targets: Sequence[tuple[str, tuple[str, ...]]]) -> int:
         """Put notifications that were not looked at yet into the outbox, for each (URL, kinds that it wants; none: all);

@@ -26,11 +26,13 @@ class DeliveryBox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def deliver(self, url: str, event: str, data: Mapping[str, Any], *, secret: str | None = None) -> str:
-        """Have an event delivered; gives the id that its receiver sees. Durable when it returns."""
+    def deliver(
+        self, url: str, event: str, data: Mapping[str, Any], *, secret: str | None = None, identifier: str | None = None
+    ) -> str:
+        """Have an event delivered; gives the id that its receiver sees. Durable when it returns; with an identifier, once."""
         driver = self._database.connect()
         try:
-            return _insert(driver, url, event, data, time.time(), secret)
+            return _insert(driver, url, event, data, time.time(), secret, identifier)
         finally:
             driver.close()
 
@@ -103,13 +105,17 @@ class DeliveryBox:
             driver.close()
 
 
-def _insert(driver: Driver, url: str, event: str, data: Mapping[str, Any], at: float, secret: str | None) -> str:
-    identifier = f"msg_{secrets.token_hex(12)}"
+def _insert(
+    driver: Driver, url: str, event: str, data: Mapping[str, Any], at: float, secret: str | None,
+    identifier: str | None = None,
+) -> str:  # fmt: skip
+    identifier = identifier or f"msg_{secrets.token_hex(12)}"
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     payload = msgspec.json.encode({"type": event, "timestamp": moment, "data": data}).decode()
     driver.execute(
         driver.sql(
-            "INSERT INTO deliveries (id, created_at, url, secret, payload, tries, due_at) VALUES (?, ?, ?, ?, ?, 0, ?)"
+            "INSERT INTO deliveries (id, created_at, url, secret, payload, tries, due_at) VALUES (?, ?, ?, ?, ?, 0, ?) "
+            "ON CONFLICT DO NOTHING"
         ),
         (identifier, driver.timestamp(time.time()), url, secret, payload, time.time()),
     )
