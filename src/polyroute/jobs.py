@@ -78,7 +78,7 @@ class Jobs:
         await asyncio.to_thread(self.table.close)
 
     async def _report(self, job: Job, end: JobEnd) -> None:
-        """Tell the job's webhook how it ended; the same job is told once, whoever ends it."""
+        """Tell the job's webhook how it ended; the same job is told once, whoever ends it, a pipeline once for each round."""
         webhook = job.order.webhook
         if webhook is None:
             return
@@ -87,10 +87,11 @@ class Jobs:
             provider=end.provider or job.provider, provider_model=end.provider_model or job.provider_model,
             attempts=job.attempts if end.attempts is None else end.attempts, percent=None,
         )  # fmt: skip
+        again = job.order.details.get("round")
         told = job_object(ended, lambda identifier: link_to(self.desk, identifier))
         await asyncio.to_thread(
             self._outbox.deliver, webhook.url, f"job.{end.state}", told, secret=webhook.secret,
-            identifier=f"msg_{job.id}",
+            identifier=f"msg_{job.id}" + (f".{again}" if again else ""),
         )  # fmt: skip
 
     async def _prune(self) -> None:
