@@ -27,10 +27,10 @@ STEPS: list[dict[str, Any]] = [
 
 
 def house(folder: Path, sandbox: SimulatedProviders) -> GatewayProcess:
-    """A gateway that takes over from a dead one within two seconds."""
+    """A gateway that takes over from a dead one within a few seconds."""
     config = {
         "fetch": {"allow": ["127.0.0.1"]},
-        "jobs": {"heartbeat": 0.2, "lost_after": 1.0},
+        "jobs": {"heartbeat": 0.3, "lost_after": 2.0},
         "providers": {
             "openai": {"base_url": f"{sandbox.url}/openai/v1", "api_key": "sk-x"},
             "replicate": {"base_url": f"{sandbox.url}/replicate/v1", "api_key": "r8_x"},
