@@ -29,8 +29,9 @@ from benchmarks.contenders import (
 )
 from benchmarks.ledger import measure_ledgers
 from benchmarks.machine import cores, program
+from benchmarks.others import start_litellm, start_portkey
 
-_PARTS = ("start", "whole", "streams", "ledger")
+_PARTS = ("start", "whole", "streams", "ledger", "others")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
 
 
@@ -114,11 +115,13 @@ class Benchmark:
     def _load(self, contender: Contender, body: bytes, callers: int, seconds: int) -> load.Figures:
         if self.wrk is not None:
             return load.run_wrk(
-                self.wrk, contender.port, body, contender.key, callers=callers, seconds=seconds, folder=self.folder
-            )
+                self.wrk, contender.port, body, contender.key, callers=callers, seconds=seconds, folder=self.folder,
+                headers=contender.headers,
+            )  # fmt: skip
         return load.run(
-            contender.port, load.request(contender.port, body, contender.key), callers=callers, seconds=seconds
-        )
+            contender.port, load.request(contender.port, body, contender.key, contender.headers),
+            callers=callers, seconds=seconds,
+        )  # fmt: skip
 
     def _throughput(self, contenders: list[Contender], size: int, rounds: int) -> None:
         body = load.body("six", size)
@@ -131,7 +134,7 @@ class Benchmark:
                 before = one.process.cpu()
                 figures = self._load(one, body, 32, seconds)
                 if one.name == "gateway":
-                    time.sleep(0.5)  # the ledger writes up what the journal holds: that is part of the price
+                    one.process.rest()  # the ledger writes up what the journal holds: that is part of the price
                     bad += figures.bad
                 rates[one.name].append(figures.rate)
                 cpu[one.name].append((one.process.cpu() - before) / max(1, figures.count) * 1e6)
@@ -162,6 +165,35 @@ class Benchmark:
         told = ", ".join(f"{name} {value:.2f}" for name, value in middle.items())
         bar = ("≤ 0.20 ms", added <= 0.2) if size == _SIZES[0] else ("", None)
         self.add(f"added p50, 1 connection, {size // 1024} KB", f"{added:.2f} ms  ({told})", *bar)
+
+    # ---------------------------------------------------------------- others
+
+    def others(self) -> None:
+        """Whole answers beside other gateways, as far as they are installed."""
+        direct = self.own(start_static(self.load_core, self.folder))
+        bars = {"Portkey": 8.0, "LiteLLM": 100.0}
+        starts = {"Portkey": start_portkey, "LiteLLM": start_litellm}
+        found = {name: start(self.gateway_core, self.folder, direct.port) for name, start in starts.items()}
+        gateway = self.own(Gateways(self.gateway_core, self.folder, direct.port).start()[0])
+        body = load.body("six", _SIZES[0])
+        for name, other in found.items():
+            if other is None:
+                self.add(f"against {name}", "not installed")
+                continue
+            rates: dict[str, list[float]] = {"gateway": [], name: []}
+            bad = 0
+            for one in (gateway, self.own(other)):
+                self._load(one, body, 32, 3)  # warm
+            for _ in range(max(1, round(3 * self.scale))):
+                for one in (gateway, other):
+                    figures = self._load(one, body, 32, max(2, round(4 * self.scale)))
+                    one.process.rest()
+                    rates[one.name].append(figures.rate)
+                    bad += figures.bad
+            ratio = load.median([ours / theirs for ours, theirs in zip(rates["gateway"], rates[name], strict=True)])
+            told = f"{ratio:.1f} x  (gateway {load.median(rates['gateway']):,.0f}/s, {name} {load.median(rates[name]):,.0f}/s"
+            told += f", {bad} BAD)" if bad else ")"
+            self.add(f"against {name}", told, f"≥ {bars[name]:g} x", ratio >= bars[name] and not bad)
 
     # ---------------------------------------------------------------- streams
 

@@ -46,6 +46,7 @@ class Contender(msgspec.Struct, frozen=True):
     port: int
     process: Process
     key: str = "none"
+    headers: dict[str, str] = {}
 
 
 def environment() -> dict[str, str]:

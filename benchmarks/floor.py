@@ -32,9 +32,9 @@ DROPPED = {b"connection", b"transfer-encoding", b"keep-alive", b"date", b"server
 class Floor:
     """An ASGI application that relays to one URL."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, transport: Http1Transport | None = None) -> None:
         self._upstream = upstream
-        self._transport = Http1Transport()
+        self._transport = transport or Http1Transport()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

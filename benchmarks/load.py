@@ -7,7 +7,7 @@ import re
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -42,10 +42,11 @@ def body(model: str, size: int, *, stream: bool = False) -> bytes:
     return b'{"model":"%b","messages":[{"role":"user","content":"%b"}]%b}' % (model.encode(), prompt, flag)
 
 
-def request(port: int, data: bytes, key: str) -> bytes:
+def request(port: int, data: bytes, key: str, headers: Mapping[str, str] | None = None) -> bytes:
     """The request's bytes."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n{more}"
         f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
     )
     return head.encode() + data
@@ -143,15 +144,19 @@ def run(
     return uvloop.run(_run(port, data, callers, seconds, times, ramp))
 
 
-def run_wrk(wrk: str, port: int, data: bytes, key: str, *, callers: int, seconds: int, folder: Path) -> Figures:
+def run_wrk(
+    wrk: str, port: int, data: bytes, key: str, *, callers: int, seconds: int, folder: Path,
+    headers: Mapping[str, str] | None = None,
+) -> Figures:  # fmt: skip
     """The same by wrk, which takes less of the core than callers in Python do."""
     script = folder / "request.lua"
     payload = folder / "request.json"
     payload.write_bytes(data)
+    more = "".join(f'wrk.headers["{name}"] = [[{value}]]\n' for name, value in (headers or {}).items())
     script.write_text(
         'wrk.method = "POST"\n'
         'wrk.headers["content-type"] = "application/json"\n'
-        f'wrk.headers["authorization"] = "Bearer {key}"\n'
+        f'wrk.headers["authorization"] = "Bearer {key}"\n{more}'
         f'local file = io.open("{payload}", "rb")\nwrk.body = file:read("*a")\nfile:close()\n'
     )
     told = subprocess.run(

@@ -52,10 +52,10 @@ class Process:
         )
         os.sched_setaffinity(self._process.pid, {core})
 
-    def wait_for(self, ready: Callable[[], bool]) -> float:
+    def wait_for(self, ready: Callable[[], bool], patience: float = _PATIENCE) -> float:
         """Until `ready`; seconds since the start. Raises RuntimeError with the process's log when it ends or hangs."""
         while not ready():
-            if self._process.poll() is not None or time.perf_counter() - self.started > _PATIENCE:
+            if self._process.poll() is not None or time.perf_counter() - self.started > patience:
                 raise RuntimeError(f"{self._process.args!r} is not ready:\n{Path(self._log.name).read_text()}")
             time.sleep(0.002)
         return time.perf_counter() - self.started
@@ -67,6 +67,14 @@ class Process:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / _TICKS
+
+    def rest(self) -> None:
+        """Wait until the process and its children have nothing left to do."""
+        spent, calm = self.cpu(), 0
+        while calm < 3:
+            time.sleep(0.15)
+            now = self.cpu()
+            calm, spent = (calm + 1 if now - spent <= 0.01 else 0), now
 
     def memory(self, field: str = "VmRSS") -> float:
         """Resident megabytes now, or at most so far (`VmHWM`)."""

@@ -40,6 +40,9 @@ class ArrivedResponse:
         """Everything."""
         return b"".join(self._chunks)
 
+    def rest(self) -> None:
+        """It is to be received."""
+
     async def receive(self, deadline: float) -> bytes:
         """The next chunk."""
         return next(self._chunks, b"")

@@ -38,11 +38,18 @@ class Exchange(Protocol):
     def leave(self) -> None:
         """The task is done with the answer, whole or not."""
 
+    def take_body(self, limit: int) -> bytes | None:
+        """The whole body where it is there already, else None. Raises as `read_body` does."""
+
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises PolyrouteError(too_large) beyond `limit` bytes, ClientGone."""
 
     async def read_form(self, limit: int) -> Form:
         """The body as a multipart form. Raises as `read_body` does, and PolyrouteError for what is no form."""
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
+        """A whole answer where it can be given without waiting; False, and nothing done, where it has to be `answer`. Raises
+        BegunError."""
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer. Raises BegunError."""
@@ -83,6 +90,10 @@ class AsgiExchange:
         if self._connection is not None:
             self._connection.running = None
 
+    def take_body(self, limit: int) -> bytes | None:
+        """It has to be received."""
+        return None
+
     async def read_body(self, limit: int) -> bytes:
         """The whole body."""
         return await read_body(self._receive, self.head, limit)
@@ -90,6 +101,10 @@ class AsgiExchange:
     async def read_form(self, limit: int) -> Form:
         """The body as a form, of which large parts are on disk."""
         return await read_form(self._receive, self.head, limit)
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
+        """It has to be sent."""
+        return False
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""

@@ -56,6 +56,8 @@ _GEMINI, _OPENAI_RESPONSES = (
     Dialect.GEMINI,
     Dialect.OPENAI_RESPONSES,
 )  # looking a member up costs more than comparing it
+_REWORKED = frozenset({_GEMINI, _OPENAI_RESPONSES})
+"""Dialects whose answers are more than passed on."""
 
 _LEAN_PATHS = {path.encode(): (path, dialect) for path, dialect in INFERENCE.items() if dialect not in MULTIPART}
 """Raw paths whose requests are always JSON, so that they need no ASGI: see `lifecycle.Connection`."""
@@ -132,7 +134,7 @@ class FastLane:
 
     # ---------------------------------------------------------------- inference
 
-    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:
+    async def infer(self, exchange: Exchange, dialect: Dialect) -> None:  # noqa: PLR0912 - one account of what can happen
         """Answer one inference request, whatever it leads to."""
         request_id = new_request_id()
         exchange.enter()
@@ -146,9 +148,20 @@ class FastLane:
                 form = await exchange.read_form(self._max_body)
                 call = _form_call(form, dialect, head, request_id, key)
             else:
-                call = await self._json_call(exchange, dialect, request_id, key)
+                body = exchange.take_body(self._max_body) or await exchange.read_body(self._max_body)
+                call = _json_call(exchange, dialect, request_id, key, body)
             called = True
-            await self._answer(Conversation(call, form), exchange)
+            if dialect in _REWORKED:
+                await self._rework(Conversation(call, form), exchange)
+                return
+            conversation = Conversation(call, form)
+            if call.operation is not _CHAT and self._jobs is not None and await self._jobs.take(conversation, exchange):
+                return
+            answer = await self._gateway.answer(conversation)
+            if isinstance(answer, StreamAnswer):
+                await _pass_on(answer, exchange)
+            elif not exchange.reply(answer.status, answer.headers, answer.body):
+                await exchange.answer(answer.status, answer.headers, answer.body)
         except PolyrouteError as error:
             if not called:
                 self._gateway.refused(request_id, dialect, key, error)
@@ -169,28 +182,9 @@ class FastLane:
             if form is not None:
                 form.close()
 
-    async def _json_call(self, exchange: Exchange, dialect: Dialect, request_id: str, key: KeyRecord | None) -> Call:
-        model: str | None = None
-        stream: bool | None = None
-        if dialect is _GEMINI:
-            model, method = gemini_call("POST", exchange.path) or ("", "")
-            if method not in ("generateContent", "streamGenerateContent"):
-                raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
-            stream = method == "streamGenerateContent"
-        head = exchange.head
-        call = json_call(
-            await exchange.read_body(self._max_body), dialect,
-            request_id=request_id, key=key, option_headers=head.options, forward=head.forward,
-            model=model, stream=stream,
-        )  # fmt: skip
-        if exchange.path in vapi.PATHS:
-            vapi.keep_openai_fields(call)
-        return call
-
-    async def _answer(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def _rework(self, conversation: Conversation, exchange: Exchange) -> None:
+        """Answer in a dialect whose answers are kept, or framed as the caller wants them."""
         call = conversation.call
-        if call.operation is not _CHAT and self._jobs is not None and await self._jobs.take(conversation, exchange):
-            return
         array = _wants_array(exchange, call)
         kept = Continuation(self._responses, call) if call.dialect is _OPENAI_RESPONSES else None
         if kept is not None:
@@ -219,6 +213,35 @@ class FastLane:
             await exchange.finish(framing.close() if framing is not None else b"")
         finally:
             answer.close()
+
+
+async def _pass_on(answer: StreamAnswer, exchange: Exchange) -> None:
+    """A stream as it comes."""
+    try:
+        await exchange.begin(answer.status, answer.headers)
+        while data := await answer.next():
+            await exchange.send(data)
+        await exchange.finish(b"")
+    finally:
+        answer.close()
+
+
+def _json_call(exchange: Exchange, dialect: Dialect, request_id: str, key: KeyRecord | None, body: bytes) -> Call:
+    model: str | None = None
+    stream: bool | None = None
+    if dialect is _GEMINI:
+        model, method = gemini_call("POST", exchange.path) or ("", "")
+        if method not in ("generateContent", "streamGenerateContent"):
+            raise PolyrouteError(ErrorKind.NOT_FOUND, f"'{method}' is no method that is served here.")
+        stream = method == "streamGenerateContent"
+    head = exchange.head
+    call = json_call(
+        body, dialect,
+        request_id=request_id, key=key, option_headers=head.options, forward=head.forward, model=model, stream=stream,
+    )  # fmt: skip
+    if exchange.path in vapi.PATHS:
+        vapi.keep_openai_fields(call)
+    return call
 
 
 def _wants_array(exchange: Exchange, call: Call) -> bool:

@@ -69,7 +69,7 @@ class LeanExchange:
             if not self.disconnected:
                 connection.transport.close()
 
-    async def read_body(self, limit: int) -> bytes:
+    def take_body(self, limit: int) -> bytes:
         """The body, which was there before the task began."""
         if self.disconnected:
             raise ClientGone
@@ -80,23 +80,33 @@ class LeanExchange:
         self.parts = []
         return body
 
+    async def read_body(self, limit: int) -> bytes:
+        """The body."""
+        return self.take_body(limit)
+
     async def read_form(self, limit: int) -> Form:
         """Forms take the general way: see Connection."""
         raise ClientGone
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """A whole answer in one write."""
-        head = self._start(status, headers, b"content-length: %d\r\n" % len(body))
         connection = self._connection
         if connection.flow.write_paused or self.disconnected:
-            await self._drain()
-            if self.disconnected:
-                return
+            return False
+        head = self._start(status, headers, b"content-length: %d\r\n" % len(body))
         if len(body) <= _JOINED:
             connection.transport.write(head + body)
         else:
             connection.transport.writelines((head, body))
         self._complete()
+        return True
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer, as soon as there is room for it."""
+        if not self.disconnected and self._connection.flow.write_paused:
+            await self._drain()
+        if not self.reply(status, headers, body):
+            self._start(status, headers, b"")  # nobody is left to read it
 
     async def begin(self, status: int, headers: Headers) -> None:
         """The head is held until the first piece, and goes out with it."""
@@ -133,17 +143,15 @@ class LeanExchange:
         if status != 200 and _CLOSE in headers:
             self.keep_alive = False
             headers = [field for field in headers if field != _CLOSE]
-        default, lines = self._connection.default_headers()
-        parts = [STATUS_LINE[status], default]
+        parts: list[bytes] = []
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
-        parts += (framing, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        head = b"".join(parts)
-        lines += len(headers) + (3 if self.keep_alive else 4)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        given = b"".join(parts)
+        if given.count(b"\n") != len(headers) or given.count(b"\r") != len(headers) or b"\0" in given:
             raise ValueError("a header of the answer contains a line break or NUL")
         self._begun = True
-        return head
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        return b"%b%b%b%b%b" % (STATUS_LINE[status], self._connection.default_headers(), given, framing, end)
 
     async def _drain(self) -> None:
         """Wait until more can be written, or nobody is left to read it."""

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from polyroute.api.known_head import KnownHead, split_head
 from polyroute.api.lean import LARGEST_BODY, LeanExchange
 from polyroute.api.requests import RUNNING, read_head
 from polyroute.types.operations import Dialect
 
 if TYPE_CHECKING:
     from polyroute.api.exchange import Exchange
+
+
+_STRANGE = 8
+"""After so many requests in a row whose heads differ, a connection's heads are not remembered any more."""
 
 
 class InferenceLane(Protocol):
@@ -52,11 +57,43 @@ class Connection(HttpToolsProtocol):
         self._answering: LeanExchange | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._resting_since: float | None = None
+        self._between = True
+        self._known: KnownHead | None = None
+        self._strange = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests, which the parser need not see when it knows their head already."""
+        known, begins, before = self._known, self._between, self._answering
+        if known is not None and begins and self.cycle.response_complete:
+            body = known.body(data)
+            if body is not None:
+                self._resting_since = None
+                self._strange = 0
+                self._dialect = known.dialect
+                exchange = LeanExchange(self, known.path, known.head, known.keep_alive)
+                exchange.parts.append(body)
+                self.cycle = exchange  # type: ignore[assignment] # as in on_headers_complete
+                self._start(exchange)
+                return
+        super().data_received(data)
+        begun = self._answering
+        if begins and begun is not None and begun is not before and self._strange < _STRANGE:
+            self._learn(data, begun)
+
+    def _learn(self, data: bytes, exchange: LeanExchange) -> None:
+        """Remember the head of the request that `data` was, if that was all of it."""
+        parts = split_head(data)
+        if parts is not None:
+            self._strange += 1
+            self._known = KnownHead(
+                *parts, path=exchange.path, dialect=self._dialect, head=exchange.head, keep_alive=exchange.keep_alive
+            )
 
     # ------------------------------------------------------------ called by the parser
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._between = False
         self._resting_since = None
         self._reading = None
         self.url = b""
@@ -105,10 +142,15 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._between = True
         exchange, self._reading = self._reading, None
         if exchange is None:
             super().on_message_complete()
-            return
+        else:
+            self._start(exchange)
+
+    def _start(self, exchange: LeanExchange) -> None:
+        """Have a whole request answered."""
         assert self._lane is not None
         self._answering = exchange
         task = exchange.task = self.loop.create_task(self._lane.infer(exchange, self._dialect))
@@ -123,14 +165,14 @@ class Connection(HttpToolsProtocol):
         if self._answering is exchange:
             self._answering = None
 
-    def default_headers(self) -> tuple[bytes, int]:
-        """The server's own headers (the date), rendered, and how many they are; uvicorn makes a new list each second."""
+    def default_headers(self) -> bytes:
+        """The server's own headers (the date), rendered; uvicorn makes a new list each second."""
         fields = self.server_state.default_headers
         known, rendered = Connection._rendered
         if known is not fields:
             rendered = b"".join([b"%b: %b\r\n" % field for field in fields])
             Connection._rendered = (fields, rendered)
-        return rendered, len(fields)
+        return rendered
 
     # ------------------------------------------------------------ the connection's life
 

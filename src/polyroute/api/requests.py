@@ -68,9 +68,8 @@ def read_head(headers: Headers) -> Head:
                 head.options = head.options or {}
                 head.options[name[12:].decode("latin-1")] = value.decode("utf-8", "replace")
         elif name == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            if scheme.lower() == b"bearer" and token:
-                head.credential = token.strip().decode("latin-1")
+            if value[:7].lower() == b"bearer " and len(value) > 7:
+                head.credential = value[7:].strip().decode("latin-1")
         elif name == b"content-type":
             head.content_type = value
         elif name == b"content-length":

@@ -114,7 +114,9 @@ class SlowCalls:
             answer = await render_made(made, job.order.request, form, self._desk.floor.storage)
             headers = [*answer.headers, *headers[1:]]
             if made.dropped:
-                headers.append((b"x-polyroute-dropped", ", ".join(made.dropped).encode()))
+                headers.append((b"x-polyroute-dropped", _header_text(", ".join(made.dropped))))
+            if made.notes:
+                headers.append((b"x-polyroute-notes", _header_text("; ".join(made.notes))))
             await exchange.begin(200, headers)
             until = asyncio.get_running_loop().time() + _READ_UNTIL
             while data := await answer.receive(until):
@@ -124,6 +126,10 @@ class SlowCalls:
             raise error_of(job)
         else:
             await exchange.answer(202, headers, msgspec.json.encode(job_object(job, self._link)))
+
+
+def _header_text(text: str) -> bytes:
+    return text.encode("ascii", "backslashreplace").replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def error_of(job: Job) -> PolyrouteError:

@@ -151,7 +151,7 @@ def _built_in_provider(
         endpoints=endpoints,
         credentials=credentials,
         simulated=False,
-        options=MappingProxyType({**variables, **options}),
+        options=MappingProxyType({**row.options, **variables, **options}),
     )
 
 
@@ -181,5 +181,6 @@ def describe_credential(row: Row) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} (or {', '.join(names[1:])})"
 
 
-def _defaults_of(row: Row) -> dict[str, str]:
-    return {name: variable.default for name, variable in row.variables.items() if variable.default}
+def _defaults_of(row: Row) -> dict[str, Any]:
+    named = {name: variable.default for name, variable in row.variables.items() if variable.default}
+    return {**row.options, **named}

@@ -23,6 +23,9 @@ _ENCODED_MARK = base64.b64encode(_MARK)
 _QUOTED_MARK = b'"polyroute'
 _OPENAI_FORMS = re.compile(rb'"polyroute(?:\.|-v1"|_state")')
 """How the OpenAI dialects carry it: encrypted_content, reasoning_details and call fields of ours."""
+_CHAT_FORM = b'"polyroute-v1"'
+"""How `reasoning_details` of chat completions carry it."""
+_OPENAI_CHAT, _OPENAI_RESPONSES = Dialect.OPENAI_CHAT, Dialect.OPENAI_RESPONSES
 
 
 class PackedState(msgspec.Struct, frozen=True):
@@ -61,6 +64,11 @@ def unpack_state(text: str) -> PackedState | None:
     return PackedState(state, wire.a)
 
 
-def holds_packed_state(body: bytes) -> bool:
-    """Whether a caller's request replays state that we packed, which its own provider would refuse."""
-    return _ENCODED_MARK in body or (_QUOTED_MARK in body and _OPENAI_FORMS.search(body) is not None)
+def holds_packed_state(body: bytes, dialect: Dialect | None = None) -> bool:
+    """Whether a caller's request replays state that we packed, which its own provider would refuse. A body is read to its
+    end for that, once where its dialect is known."""
+    if dialect is _OPENAI_CHAT:
+        return _CHAT_FORM in body
+    if dialect is not _OPENAI_RESPONSES and _ENCODED_MARK in body:
+        return True
+    return _QUOTED_MARK in body and _OPENAI_FORMS.search(body) is not None

@@ -26,39 +26,24 @@ STREAMED_UNLESS_TOLD = frozenset({Dialect.OLLAMA, Dialect.OLLAMA_GENERATE})
 """Dialects that stream when no field says otherwise."""
 
 
-_RANDOM_PAGE = 4096
-"""Bytes, a multiple of eight."""
+_RANDOM_PAGE = 512
+"""Ids for which random bits are taken from the operating system at once: a system call for each of them costs more than the
+rest of the envelope."""
 
-
-class _RandomHex:
-    """Random bits for ids, taken from the operating system by the page: a system call for each id costs more than the rest
-    of the envelope."""
-
-    def __init__(self) -> None:
-        self._page = ""
-        self._used = 0
-        os.register_at_fork(after_in_child=self._forget)
-
-    def take(self) -> str:
-        """Sixteen hexadecimal digits."""
-        start = self._used
-        if start >= len(self._page):
-            self._page = secrets.token_hex(_RANDOM_PAGE)
-            start = 0
-        self._used = start + 16
-        return self._page[start : start + 16]
-
-    def _forget(self) -> None:
-        """A forked worker must not repeat its parent's ids."""
-        self._page, self._used = "", 0
-
-
-_random = _RandomHex()
+_random: list[str] = []
+"""Sixteen hexadecimal digits each, to be used once."""
+os.register_at_fork(after_in_child=_random.clear)  # a forked worker must not repeat its parent's ids
 
 
 def new_request_id() -> str:
     """An id that sorts by time: milliseconds since the epoch and 64 random bits."""
-    return f"req_{time.time_ns() // 1_000_000:011x}{_random.take()}"
+    try:
+        bits = _random.pop()
+    except IndexError:
+        page = secrets.token_hex(8 * _RANDOM_PAGE)
+        _random.extend([page[start : start + 16] for start in range(0, len(page), 16)])
+        bits = _random.pop()
+    return f"req_{time.time_ns() // 1_000_000:011x}{bits}"
 
 
 def invalid(message: str, param: str | None = None) -> PolyrouteError:
@@ -102,14 +87,9 @@ def read_flag(fields: dict[str, msgspec.Raw], name: str, *, default: bool = Fals
     return default if given is None else given
 
 
-def take_options(fields: dict[str, msgspec.Raw], headers: dict[str, str]) -> Options:
-    """The caller's wishes: the body's `polyroute` object, which is removed, or else `x-polyroute-*` headers."""
-    return read_options(fields.pop("polyroute", None), headers)
-
-
 def read_options(raw: msgspec.Raw | str | None, headers: dict[str, str] | None) -> Options:
-    """A `polyroute` object as JSON, or else `x-polyroute-*` headers (names without that prefix). An explanation may be asked
-    for by header besides."""
+    """The caller's wishes: a `polyroute` object as JSON, or else `x-polyroute-*` headers (names without that prefix). An
+    explanation may be asked for by header besides."""
     if raw is None:
         return options_from_headers(headers) if headers else NO_OPTIONS
     try:
@@ -153,13 +133,16 @@ def json_call(
     Raises PolyrouteError(invalid_request) naming the field.
     """
     fields = read_fields(body)
-    options = take_options(fields, option_headers or {})
+    given = fields.pop("polyroute", None)
+    options = read_options(given, option_headers) if given is not None or option_headers else NO_OPTIONS
     if model is None:
         model = read_string(fields, "model")
         if not model:
             raise invalid("'model' is required: the name of a route, or provider/model.", "model")
     if stream is None:
-        stream = dialect in ALWAYS_STREAMED or read_flag(fields, "stream", default=dialect in STREAMED_UNLESS_TOLD)
+        stream = dialect in ALWAYS_STREAMED
+        if not stream and ("stream" in fields or dialect in STREAMED_UNLESS_TOLD):
+            stream = read_flag(fields, "stream", default=dialect in STREAMED_UNLESS_TOLD)
     return Call(
         id=request_id, operation=OPERATION_OF[dialect], dialect=dialect, model=model, stream=stream, body=body,
         content_type=b"application/json", fields=fields, options=options, key=key, forward=forward or [],

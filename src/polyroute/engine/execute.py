@@ -5,29 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 
-from polyroute.catalog.model import RescueMode
 from polyroute.dialects.registry import is_chat
 from polyroute.engine.access import WHY_NOT, Ticket
 from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
 from polyroute.engine.attempts import Attempt
 from polyroute.engine.delivered import Delivered
-from polyroute.engine.drills import NO_DRILLS, Drills, rehearse
-from polyroute.engine.failures import all_failed, broken_answer
+from polyroute.engine.drills import Drills, rehearse
+from polyroute.engine.failures import all_failed, broken_answer, render_stream_error
 from polyroute.engine.hedging import Hedging
 from polyroute.engine.holds import Hold
-from polyroute.engine.lanes import Conversation, Lane, LaneOpener, open_lane
+from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.planning import Planned
 from polyroute.engine.race import race
 from polyroute.engine.rescue import Rescue, missing_end
-from polyroute.engine.runtime import LiveProvider, Runtime
+from polyroute.engine.runtime import Choice, LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
-from polyroute.ports import AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
+from polyroute.engine.wishes import patience, rescue_mode
+from polyroute.ports import NO_OPTIONS, AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.limits import Refused
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
@@ -39,8 +39,13 @@ _LARGEST_ANSWER = 256 << 20  # bytes; a whole answer beyond this is no answer th
 _LARGEST_ERROR = 1 << 20
 _TIMER_STEP = 0.001  # seconds; uvloop's timers are rounded to it
 
-Renderer = Callable[[PolyrouteError], bytes | None]
-"""How a stream that has begun ends with an error in the caller's dialect; None where it has no words for that."""
+
+class Means(Protocol):
+    """What attempts are made with."""
+
+    transport: Transport
+    breakers: Breakers
+    drills: Drills
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -50,51 +55,67 @@ class Accepted(msgspec.Struct, frozen=True):
     credential: str | None
 
 
+class LongWork(msgspec.Struct, frozen=True, kw_only=True):
+    """How a durable job is walked: until `deadline` (event-loop time), with `patience` seconds for one provider. `accepted`
+    is work that was begun before: its target comes first, with the credential that it was begun with, whatever the
+    breakers and limits say by now."""
+
+    deadline: float
+    patience: float
+    accepted: Accepted | None = None
+
+
 class Execution:
     """One request on its way through its plan."""
 
     def __init__(
-        self, conversation: Conversation, planned: Planned, runtime: Runtime, settlement: Settlement, transport: Transport,
-        breakers: Breakers, *, timeouts: Timeouts, deadline: float, retries: int, render_error: Renderer,
-        loop: asyncio.AbstractEventLoop, rescue: RescueMode = "error", hedging: Hedging | None = None,
-        drills: Drills = NO_DRILLS, opener: LaneOpener = open_lane, hold: Hold | None = None,
-        accepted: Accepted | None = None,
+        self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
+        means: Means, loop: asyncio.AbstractEventLoop, now: float, opener: LaneOpener = open_lane,
+        hold: Hold | None = None, long: LongWork | None = None,
     ) -> None:  # fmt: skip
-        """`accepted` is work that was begun before: its target comes first, with the credential that it was begun with,
-        whatever the breakers and limits say by now."""
+        """Raises PolyrouteError(invalid_request) when the caller's wishes make no sense."""
         self._conversation = conversation
         self._call: Call = conversation.call
+        self._choice = choice
         self._planned = planned
         self._plan = planned.plan
         self._runtime = runtime
         self._settlement = settlement
-        self._transport = transport
-        self._timeouts = timeouts
-        self._deadline = deadline
-        self._breakers = breakers
-        self._drills = drills
+        self._means = means
+        self._breakers = means.breakers
         self._hold = hold
         self._more = 0
         self._opener = opener
-        self._retries = retries
-        self._render_error = render_error
-        self._rescue = rescue
-        self._hedging = hedging
-        self._accepted = accepted
-        self._left = deque(planned.plan.targets)
-        if accepted is not None:
-            self._left = deque((accepted.target, *(one for one in planned.plan.targets if one != accepted.target)))
         self._loop = loop
+        self._left = deque(planned.plan.targets)
         self._refusal: PolyrouteError | None = None
+        options = self._call.options
+        self._timeouts = choice.timeouts
+        self._rescue = choice.rescue
+        if options is not NO_OPTIONS:
+            self._timeouts = patience(choice.timeouts, self._call)
+            self._rescue = rescue_mode(choice.rescue, self._call)
+        self._deadline = now + self._timeouts.total
+        self._accepted: Accepted | None = None
+        if long is not None:
+            self._timeouts = msgspec.structs.replace(choice.timeouts, total=long.patience)
+            self._deadline, self._accepted = long.deadline, long.accepted
+            if (accepted := long.accepted) is not None:
+                others = (one for one in planned.plan.targets if one != accepted.target)
+                self._left = deque((accepted.target, *others))
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
         left = self._left
         while left:
-            outcome = await self._try_next()
+            target = left.popleft()
+            if self._choice.hedging is None:
+                outcome = await self.try_target(target, len(left))
+            else:
+                outcome = await self._try_hedged(target, self._choice.hedging)
+            if isinstance(outcome, Attempt):
+                return self._answer(outcome)
             match outcome:
-                case Attempt():
-                    return self._answer(outcome)
                 case NextTarget(to="other_model"):
                     failed = self._failed_target()
                     left = self._left = deque(other for other in left if other.model != failed.model)
@@ -117,11 +138,10 @@ class Execution:
         last = self._settlement.failures[-1][0]
         return Target(last.provider, last.model)
 
-    async def _try_next(self) -> Attempt | NextTarget | Stop:
-        """The next target; or the next two, where the route hedges and the first keeps us waiting."""
-        left, hedging = self._left, self._hedging
-        target = left.popleft()
-        if hedging is None or self._call.stream or not left:
+    async def _try_hedged(self, target: Target, hedging: Hedging) -> Attempt | NextTarget | Stop:
+        """The target; and the next one too, when it keeps us waiting."""
+        left = self._left
+        if self._call.stream or not left:
             return await self.try_target(target, len(left))
         wait = hedging.patience(target)
         started = self._loop.time()
@@ -163,9 +183,7 @@ class Execution:
                 return ticket
             credential = ticket.credential
             tries += 1
-            record = self._settlement.begin(
-                target, credential.label if credential is not None else None, access, ticket
-            )
+            record = self._settlement.begin(target, access, ticket)
             try:
                 attempt = await self._attempt(provider, target, ticket, record, opener or self._opener)
             except AttemptFailed as failed:
@@ -198,7 +216,7 @@ class Execution:
                     targets_left=targets_left + self._planned.reserve(failure.kind),
                     credentials_left=credentials_left,
                 ),
-                RetryPolicy(retries=self._retries, filtered_falls_over=self._planned.filtered_falls_over),
+                RetryPolicy(retries=self._choice.retries, filtered_falls_over=self._planned.filtered_falls_over),
                 now=now,
                 deadline=self._deadline,
                 random=random.random(),  # noqa: S311 (spreads retries; nothing secret)
@@ -246,8 +264,8 @@ class Execution:
         self, provider: LiveProvider, target: Target, ticket: Ticket, record: AttemptRecord, opener: LaneOpener
     ) -> Attempt:
         """One try. Raises AttemptFailed."""
-        adapter = provider.adapter
-        endpoint = adapter.endpoint(self._call.operation, self._call.dialect)
+        adapter, call, means = provider.adapter, self._call, self._means
+        endpoint = adapter.endpoint(call.operation, call.dialect)
         if endpoint is None:  # the plan only holds targets that serve the operation
             raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=f"{target} does not serve this operation."))
         try:
@@ -258,13 +276,13 @@ class Execution:
             ) from error
         timeouts = provider.row.timeouts or self._timeouts
         send = lane.exchange
-        sent_at = self._loop.time()
-        if self._drills:
-            await rehearse(self._drills, target.provider, self._call, adapter, timeouts, self._deadline)
+        sent_at = self._loop.time() if call.stream else 0.0
+        if means.drills:
+            await rehearse(means.drills, target.provider, call, adapter, timeouts, self._deadline)
         response = await (
-            self._transport.send(lane.request, timeouts, self._deadline)
+            means.transport.send(lane.request, timeouts, self._deadline)
             if send is None
-            else send(self._transport, lane.request, timeouts, self._deadline)
+            else send(means.transport, lane.request, timeouts, self._deadline)
         )
         try:
             if ticket is not provider.access.open and (quota := adapter.quota(response.headers)) is not None:
@@ -275,7 +293,11 @@ class Execution:
                 record.model = lane.model
             content_type = _content_type(response.headers)
             reader = lane.reader(content_type)
-            out, whole = await self._read(response, reader, timeouts, sent_at)
+            rest = None if call.stream else response.rest()
+            if rest is None:
+                out, whole = await self._read(response, reader, timeouts, sent_at)
+            else:
+                out, whole = reader.feed(rest) + reader.end(), True
         except BaseException:
             response.abort()
             raise
@@ -317,18 +339,30 @@ class Execution:
                 return b"".join(held), False
 
     def _answer(self, attempt: Attempt) -> Answer:
-        self._settlement.first_token(attempt.record)
-        headers = self._headers(attempt.target, attempt.media_type, attempt.lane)
-        if attempt.provider.row.simulated:
+        settlement, target, lane = self._settlement, attempt.target, attempt.lane
+        simulated = attempt.provider.row.simulated
+        headers = [
+            (b"content-type", attempt.media_type),
+            (b"x-polyroute-request-id", self._call.id.encode()),
+            *_target_headers(target if lane.model is None else Target(target.provider, lane.model)),
+            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
+        ]
+        if lane.dropped:
+            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
+        if lane.notes:
+            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
+        if simulated:
             headers.append((b"x-polyroute-simulated", b"1"))
-        recorder = self._settlement.recorder
+        settlement.first_token(attempt.record)
+        recorder = settlement.recorder
         if attempt.whole:
             if recorder is not None:
                 recorder.whole(attempt.out)
-            self.served(attempt)
-            if self._settlement.cost is not None:
-                headers.append((b"x-polyroute-cost-usd", format_cost(self._settlement.cost).encode()))
-            return WholeAnswer(attempt.response.status, headers, attempt.out)
+            response = attempt.response
+            settlement.served(attempt.record, attempt.reader.seen, response.status, lane.dropped, simulated=simulated)
+            if settlement.cost is not None:
+                headers.append((b"x-polyroute-cost-usd", format_cost(settlement.cost).encode()))
+            return WholeAnswer(response.status, headers, attempt.out)
         can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
         return StreamAnswer(
@@ -373,21 +407,7 @@ class Execution:
 
     def render_error(self, error: PolyrouteError) -> bytes | None:
         """How a relayed stream says that it failed; None where its dialect has no words for that."""
-        return self._render_error(error)
-
-    def _headers(self, target: Target, content_type: bytes, lane: Lane) -> Headers:
-        settlement = self._settlement
-        headers = [
-            (b"content-type", content_type),
-            (b"x-polyroute-request-id", self._call.id.encode()),
-            *_target_headers(target if lane.model is None else Target(target.provider, lane.model)),
-            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
-        ]
-        if lane.dropped:
-            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
-        if lane.notes:
-            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
-        return headers
+        return render_stream_error(self._call, error)
 
 
 def _content_type(headers: Headers) -> bytes:

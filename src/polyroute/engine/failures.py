@@ -1,7 +1,10 @@
-"""One error out of all the attempts that failed."""
+"""What a caller is told of attempts that failed: one error out of all of them, and the end of a stream that broke off."""
 
 from __future__ import annotations
 
+from polyroute.dialects.registry import codec, is_chat
+from polyroute.ports import Call
+from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
 
 
@@ -35,3 +38,11 @@ def broken_answer(tried: FailedAttempt, failure: Failure, request_id: str) -> Po
         failure.kind, f"{tried.provider}/{tried.model} broke off its answer: {failure.message}",
         param=failure.param, code=failure.code, attempts=(tried,), request_id=request_id,
     )  # fmt: skip
+
+
+def render_stream_error(call: Call, error: PolyrouteError) -> bytes | None:
+    """How a relayed stream that has begun says that it failed; None for media, which have no words for it."""
+    if not is_chat(call.dialect):
+        return None
+    request = ChatRequest(model=call.model, messages=(), stream=True)
+    return codec(call.dialect).renderer(request, call.id, 0).error(error)

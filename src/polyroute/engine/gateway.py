@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from polyroute.catalog.model import RESCUE_MODES, RescueMode
-from polyroute.dialects.registry import codec, is_chat
 from polyroute.engine.admission import Admission, check_route
 from polyroute.engine.answers import Answer
 from polyroute.engine.budgets import Budgets
@@ -21,14 +19,13 @@ from polyroute.engine.limits import Admitted, CallLimits
 from polyroute.engine.media.lane import MediaFloor, media_opener
 from polyroute.engine.media.tracking import Tracker
 from polyroute.engine.media.work import MediaWork
-from polyroute.engine.planning import NoTarget, Planned, Planning
+from polyroute.engine.planning import NoTarget, Planning
 from polyroute.engine.runtime import Choice, Runtime
 from polyroute.engine.settlement import Settlement
-from polyroute.ports import Call, Headers, Ledger, Timeouts, Transport
+from polyroute.ports import Call, Headers, Ledger, Transport
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
-from polyroute.types.chat import ChatRequest
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
@@ -102,15 +99,11 @@ class Gateway:
                 choice = await self.account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)
             settlement.planned(planned)
-            timeouts = patience(choice.timeouts, call)
-            execution = Execution(
-                conversation, planned, runtime, settlement, self.transport, self.breakers,
-                timeouts=timeouts, deadline=now + timeouts.total, retries=choice.retries, loop=loop,
-                render_error=lambda error: render_stream_error(call, error),
-                rescue=rescue_mode(choice.rescue, call), hedging=choice.hedging, drills=self.drills, opener=opener,
-                hold=settlement.hold,
-            )  # fmt: skip
-            answer = _explained(await execution.run(), call, planned)
+            answer = await Execution(
+                conversation, choice, planned, runtime, settlement, self, loop, now, opener, settlement.hold
+            ).run()
+            if call.options.explain:
+                answer.headers.append((b"x-polyroute-explain", summarise(planned.whole).encode()))
         except PolyrouteError as error:
             if isinstance(error, NoTarget):
                 settlement.planned(error.planned)
@@ -184,46 +177,7 @@ class Gateway:
         return 200, b'{"status":"ready"}'
 
 
-def patience(timeouts: Timeouts, call: Call) -> Timeouts:
-    wish = call.options.timeout
-    if wish is None:
-        return timeouts
-    if not 0 < wish <= 86_400:
-        raise PolyrouteError(
-            ErrorKind.INVALID_REQUEST, "'polyroute.timeout' must be between 0 and 86400 seconds.", param="polyroute"
-        )
-    return msgspec.structs.replace(timeouts, total=min(wish, timeouts.total))
-
-
-def rescue_mode(usual: RescueMode, call: Call) -> RescueMode:
-    """What becomes of a stream that breaks: the caller's wish, else the route's. Raises PolyrouteError(invalid_request)."""
-    wish = call.options.rescue
-    if wish is None:
-        return usual
-    for mode in RESCUE_MODES:
-        if wish == mode:
-            return mode
-    raise PolyrouteError(
-        ErrorKind.INVALID_REQUEST, f"'polyroute.rescue' must be one of {', '.join(RESCUE_MODES)}.", param="polyroute"
-    )
-
-
 def _what_is_left(admitted: Admitted | None, hold: Hold | None, now: float) -> Headers:
     """Headers that tell what limits and budgets have left."""
     limits = [] if admitted is None else admitted.headers(now)
     return limits if hold is None else [*limits, *hold.headers()]
-
-
-def _explained(answer: Answer, call: Call, planned: Planned) -> Answer:
-    """The answer, with the decision in a header for callers who want to see it."""
-    if call.options.explain:
-        answer.headers.append((b"x-polyroute-explain", summarise(planned.whole).encode()))
-    return answer
-
-
-def render_stream_error(call: Call, error: PolyrouteError) -> bytes | None:
-    """How a relayed stream that has begun says that it failed; None for media, which have no words for it."""
-    if not is_chat(call.dialect):
-        return None
-    request = ChatRequest(model=call.model, messages=(), stream=True)
-    return codec(call.dialect).renderer(request, call.id, 0).error(error)

@@ -100,9 +100,11 @@ def open_lane(
     """The lane for one attempt: relay where the endpoint speaks the caller's dialect, unless a persona has to be put in or
     the conversation brings state that another dialect's provider issued."""
     call = conversation.call
-    foreign = is_chat(call.dialect) and isinstance(call.body, bytes) and holds_packed_state(call.body)
-    if endpoint.dialect is call.dialect and conversation.persona is None and not foreign:
-        return RelayLane(conversation, adapter, endpoint, target, credential)
+    dialect, body = call.dialect, call.body
+    if endpoint.dialect is dialect and conversation.persona is None:
+        foreign = isinstance(body, bytes) and is_chat(dialect) and holds_packed_state(body, dialect)
+        if not foreign:
+            return RelayLane(conversation, adapter, endpoint, target, credential)
     return TranslateLane(conversation, adapter, endpoint, target, credential)
 
 

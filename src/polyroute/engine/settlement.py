@@ -33,8 +33,7 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_credits", "_ended", "_failed", "_held",
-        "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
+        "_call", "_credits", "_ended", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
         "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
     )  # fmt: skip
 
@@ -48,11 +47,10 @@ class Settlement:
         self._planned: Planned | None = None
         self._observations: Observations | None = None
         self._ttft: float | None = None
-        self._open: list[AttemptRecord] = []
+        self._open: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
         self._spent: list[tuple[AttemptRecord, Usage | None, Cost | None]] = []
         self.cost: Cost | None = None
         self.recorder: Recorder | None = None
-        self._held: list[tuple[AttemptRecord, ProviderAccess, Ticket]] = []
         self._ended: Callable[[RequestRecord], None] | None = None
         self.hold: Hold | None = None
         """What is charged when the request is settled."""
@@ -91,7 +89,7 @@ class Settlement:
         if self._settled:
             return
         self._settled = True
-        for attempt in tuple(self._open):
+        for attempt, _, _ in tuple(self._open):
             self._close_attempt(attempt, "cancelled", success=None)
         if self._ended is not None:
             self._ended(self._record)
@@ -134,19 +132,16 @@ class Settlement:
         """A target of the plan is not tried after all."""
         self._record.drops.append((str(target), reason))
 
-    def begin(
-        self, target: Target, credential: str | None, access: ProviderAccess | None = None, ticket: Ticket | None = None
-    ) -> AttemptRecord:
+    def begin(self, target: Target, access: ProviderAccess, ticket: Ticket) -> AttemptRecord:
         """An attempt begins; others may be under way beside it. Its ticket is given back when it ends, however it ends."""
+        attempts, credential = self._record.attempts, ticket.credential
         attempt = AttemptRecord(
-            number=len(self._record.attempts) + 1, provider=target.provider, model=target.model,
-            credential=credential, started_at=time.time(),
+            number=len(attempts) + 1, provider=target.provider, model=target.model,
+            credential=None if credential is None else credential.label, started_at=time.time(),
         )  # fmt: skip
-        self._record.attempts.append(attempt)
-        if access is not None and ticket is not None:
-            access.load.active += 1
-            self._held.append((attempt, access, ticket))
-        self._open.append(attempt)
+        attempts.append(attempt)
+        access.load.active += 1
+        self._open.append((attempt, access, ticket))
         if self._observations is not None:
             self._ttft = None
             self._observations.begin(f"{target.provider}/{target.model}")
@@ -164,28 +159,20 @@ class Settlement:
 
     def abandon(self, attempt: AttemptRecord) -> None:
         """An attempt was given up, because another one was faster or nobody waits any more."""
-        if attempt in self._open:
+        if any(one is attempt for one, _, _ in self._open):
             self._close_attempt(attempt, "cancelled", success=None)
 
     def _close_attempt(self, attempt: AttemptRecord, outcome: AttemptOutcome, *, success: bool | None) -> None:
         """`success` is what it says of the target; None: nothing."""
-        self._open.remove(attempt)
         attempt.outcome = outcome
         attempt.duration_ms = (time.time() - attempt.started_at) * 1000
-        if self._held:
-            self._give_back(attempt)
+        for held in self._open:
+            if held[0] is attempt:
+                self._open.remove(held)
+                _give_back(*held)
+                break
         if self._observations is not None:
             self._observe(attempt, success=success)
-
-    def _give_back(self, attempt: AttemptRecord) -> None:
-        for held in self._held:
-            if held[0] is attempt:
-                self._held.remove(held)
-                _, access, ticket = held
-                access.load.active -= 1
-                if ticket is not access.open:
-                    access.leave(ticket, attempt, time.monotonic())
-                return
 
     def first_token(self, attempt: AttemptRecord) -> None:
         """The attempt committed."""
@@ -202,7 +189,8 @@ class Settlement:
             return
         self._note_answer(attempt, seen, seen.usage, http_status, simulated=simulated)
         self._close_attempt(attempt, "served", success=True)
-        self._record.dropped_parameters = list(dropped)
+        if dropped:
+            self._record.dropped_parameters = list(dropped)
         self._settle("COMPLETED")
 
     def spent(self, attempt: AttemptRecord, seen: Observation, prompt_tokens: int, *, simulated: bool) -> Usage | None:
@@ -234,8 +222,10 @@ class Settlement:
         if total is not None:
             self._note_usage(total)
         self.cost = whole_cost
-        record.cost_usd = record.cost_origin = record.price_version = None
-        if whole_cost is not None:
+        if whole_cost is None:
+            if record.cost_usd is not None:  # of the part that had been answered before
+                record.cost_usd = record.cost_origin = record.price_version = None
+        else:
             record.cost_usd = whole_cost.usd
             record.cost_origin = "simulated" if simulated else whole_cost.origin
             record.price_version = whole_cost.price_version
@@ -271,7 +261,7 @@ class Settlement:
         counted = any(attempt is broken for broken, _, _ in self._spent)
         if attempt is not None and seen is not None and seen.meaningful and not counted:
             self._note_answer(attempt, seen, estimate_usage(seen), 200, simulated=simulated)
-        for open_attempt in tuple(self._open):
+        for open_attempt, _, _ in tuple(self._open):
             self._close_attempt(open_attempt, "cancelled", success=None)
         if error is None:
             error = PolyrouteError(ErrorKind.CANCELLED, "The caller left before the answer was complete.")
@@ -290,8 +280,8 @@ class Settlement:
         self._settled = True
         self._record.status = status
         self._record.latency_ms = (time.perf_counter() - self._started) * 1000
-        for attempt, *_ in tuple(self._held):
-            self._give_back(attempt)
+        while self._open:
+            _give_back(*self._open.pop())
         if self.recorder is not None:
             self.recorder.fill(self._record)
         if self._ended is not None:
@@ -335,6 +325,12 @@ class Settlement:
             if tokens and seconds > (ttft or 0.0):
                 pace = tokens / (seconds - (ttft or 0.0))
         observations.end(name, time.monotonic(), success=success, ttft=ttft, tokens_per_second=pace)
+
+
+def _give_back(attempt: AttemptRecord, access: ProviderAccess, ticket: Ticket) -> None:
+    access.load.active -= 1
+    if ticket is not access.open:
+        access.leave(ticket, attempt, time.monotonic())
 
 
 def _note_media(record: RequestRecord, usage: Usage) -> None:

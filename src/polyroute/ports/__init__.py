@@ -42,7 +42,7 @@ from polyroute.ports.media import (
     Streamed,
     VoiceLister,
 )
-from polyroute.ports.network import Body, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
+from polyroute.ports.network import Body, Exchange, Headers, SharedHead, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.ports.records import (
     DecisionReader,
     KeptResponse,
@@ -108,6 +108,7 @@ __all__ = [
     "Series",
     "SeriesPoint",
     "SeriesQuery",
+    "SharedHead",
     "SocketOpener",
     "StoredAttempt",
     "StoredDecision",

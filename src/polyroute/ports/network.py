@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,15 +22,27 @@ class Body(Protocol):
         """The bytes from the start, in blocks; may be called again for the next attempt."""
 
 
+class SharedHead:
+    """Stands for the method, URL and headers of many requests, where those are all the same: a place for what a transport
+    makes of them."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: Any = None
+
+
 class WireRequest(msgspec.Struct, frozen=True):
     """One HTTP request as it goes out. `url` is absolute; `headers` lack Host, Content-Length and Connection, which the
-    transport writes. `once`: it goes out on a new connection, because what a kept connection that is closed meanwhile does
-    not answer is sent again, and this must not be."""
+    transport writes. `head` is the same for requests that differ in nothing but their bodies. `once`: it goes out on a new
+    connection, because what a kept connection that is closed meanwhile does not answer is sent again, and this must not
+    be."""
 
     method: str
     url: str
     headers: Headers
     body: bytes | Body = b""
+    head: SharedHead | None = None
     once: bool = False
 
 
@@ -57,6 +69,9 @@ class WireResponse(Protocol):
         Raises AttemptFailed: `timeout` at the deadline, `truncated` when the connection breaks off, `bad_response` over
         `limit` bytes.
         """
+
+    def rest(self) -> bytes | None:
+        """All that is left of the body, where the whole of it has arrived and nothing of it was received; else None."""
 
     async def receive(self, deadline: float) -> bytes:
         """The next bytes of the body as soon as there are any, b"" at its end. Raises as `read` does."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from polyroute.catalog.model import Provider, Quirks
-from polyroute.ports import Body, Credential, Endpoint, Exchange, Headers, WireRequest
+from polyroute.ports import Body, Credential, Endpoint, Exchange, Headers, SharedHead, WireRequest
 from polyroute.providers.classify import classify_answer
 from polyroute.providers.model_facts import model_facts
 from polyroute.providers.quota import read_quota
@@ -48,6 +48,9 @@ _STREAM_TYPES: dict[Dialect, bytes] = {
     Dialect.RUNPOD: b"application/json",
 }
 """What to ask for when streaming; server-sent events otherwise."""
+
+_MOST_HEADS = 1024
+"""A form's media type names its boundary, so what is kept has an end."""
 
 ANTHROPIC_VERSION = b"2023-06-01"
 """Sent unless the caller forwards a version; newer ones differ in details that Polyroute does not need."""
@@ -98,6 +101,18 @@ def _raw(values: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in values.items()}
 
 
+class _Head:
+    """What all requests to an endpoint with one credential have in common; `url` is None where it depends on the model."""
+
+    __slots__ = ("endpoint", "headers", "shared", "url")
+
+    def __init__(self, endpoint: Endpoint, headers: Headers, url: str | None) -> None:
+        self.endpoint = endpoint
+        self.headers = headers
+        self.url = url
+        self.shared = SharedHead()
+
+
 class CatalogAdapter:
     """An adapter that a catalog row describes completely: addresses, authentication, headers, quirks."""
 
@@ -118,8 +133,7 @@ class CatalogAdapter:
                 self._first.setdefault(operation, endpoint)
         self._quirks = {dialect: CompiledQuirks(quirks) for dialect, quirks in row.quirks.items() if quirks != Quirks()}
         self._static = [(name.lower().encode(), value.encode()) for name, value in row.headers.items()]
-        self._addresses: dict[Endpoint, str] = {}
-        self._headers: dict[tuple[Endpoint, str, bytes, bool], Headers] = {}
+        self._heads: dict[tuple[int, str, bytes, bool], _Head] = {}
         self._profiles: dict[str, ModelProfile] = {}
 
     def endpoint(self, operation: Operation, preferred: Dialect) -> Endpoint | None:
@@ -143,12 +157,23 @@ class CatalogAdapter:
     ) -> WireRequest:
         """The HTTP request, addressed and signed. `forward` is cut down to what the endpoint's dialect knows."""
         secret = "" if credential is None else credential.secret
-        key = (endpoint, secret, content_type, stream)
-        headers = self._headers.get(key)
-        if headers is None:
-            headers = self._headers[key] = self.fixed_headers(endpoint, secret, content_type, stream=stream)
-        headers = self._with_forwarded(endpoint.dialect, headers, forward) if forward else headers.copy()
-        return WireRequest("POST", self.url(endpoint, target, stream=stream), headers, body)
+        key = (id(endpoint), secret, content_type, stream)  # cheaper than the endpoint's own hash; the head holds it
+        head = self._heads.get(key)
+        if head is None:
+            headers = self.fixed_headers(endpoint, secret, content_type, stream=stream)
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            head = self._heads[key] = _Head(endpoint, headers, self._fixed_url(endpoint, target, stream=stream))
+        url = head.url or self.url(endpoint, target, stream=stream)
+        if forward:
+            return WireRequest("POST", url, self._with_forwarded(endpoint.dialect, head.headers, forward), body)
+        return WireRequest("POST", url, head.headers.copy(), body, head.shared if head.url is not None else None)
+
+    def _fixed_url(self, endpoint: Endpoint, target: Target, *, stream: bool) -> str | None:
+        """The address where it is the same for every model; else None."""
+        other = msgspec.structs.replace(target, model=f"{target.model}-")
+        url = self.url(endpoint, target, stream=stream)
+        return url if url == self.url(endpoint, other, stream=stream) else None
 
     def fixed_headers(self, endpoint: Endpoint, secret: str, content_type: bytes, *, stream: bool) -> Headers:
         """The headers that do not depend on one request; computed once for each credential."""
@@ -172,9 +197,7 @@ class CatalogAdapter:
 
     def url(self, endpoint: Endpoint, target: Target, *, stream: bool) -> str:
         """The absolute address: Gemini's and Bedrock's name the model, and whether the answer is streamed."""
-        address = self._addresses.get(endpoint)
-        if address is None:
-            address = self._addresses[endpoint] = self.address(endpoint)
+        address = self.address(endpoint)
         if MODEL_MARK not in address:
             return address
         if endpoint.dialect is Dialect.GEMINI:

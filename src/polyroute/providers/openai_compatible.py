@@ -42,7 +42,7 @@ class CompatibleAdapter(CatalogAdapter):
         which it answers 400 (most clients written for OpenAI do not send it back)."""
         if self.provider in _WANTS_REASONING_BACK and endpoint.dialect is Dialect.OPENAI_CHAT:
             fields = _with_reasoning(fields)
-        return super().adjust(endpoint, fields)
+        return CatalogAdapter.adjust(self, endpoint, fields)
 
 
 def _with_reasoning(fields: dict[str, Any]) -> dict[str, Any]:

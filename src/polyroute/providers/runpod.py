@@ -103,6 +103,10 @@ class _JobAnswer:
         body, self._body = self._body, b""
         return body
 
+    def rest(self) -> bytes:
+        """The whole body."""
+        return self._body
+
     async def receive(self, deadline: float) -> bytes:
         return await self.read(deadline, 0)
 
@@ -194,6 +198,9 @@ class _JobStream:
         self.headers: Headers = [(b"content-type", b"application/x-ndjson")]
         self._job = job
         self._ended = False
+
+    def rest(self) -> None:
+        """The job may go on."""
 
     async def receive(self, deadline: float) -> bytes:
         """The next poll that brought something, b"" after the job's end."""

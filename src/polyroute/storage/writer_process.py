@@ -22,9 +22,10 @@ from polyroute.storage.journal import SUFFIX
 from polyroute.storage.ledger_writer import WINDOW_SECONDS, LedgerWriter
 from polyroute.telemetry import configure_logging
 
-_NICE = 10
-_CALM_SECONDS = 1.0
-"""A writer that does not come to the end of the journal within so long does not keep up."""
+_NICE = 19
+_PASS_SECONDS = 1.0
+_CALM_SECONDS = 10.0
+"""A writer that does not come to the end of the journal within so long does not keep up: what comes in is no burst."""
 _END_SECONDS = 8.0
 _LINGER_SECONDS = 0.5
 
@@ -45,9 +46,12 @@ def write_until_told(database: Database, folder: Path, end: threading.Event) -> 
     writer = LedgerWriter(database, folder)
     with ThreadPoolExecutor(1, initializer=_yield_to_others) as gentle:
         while not end.wait(WINDOW_SECONDS):
-            done = gentle.submit(writer.run_pass, _CALM_SECONDS).result()
-            while not done:
-                done = writer.run_pass(_CALM_SECONDS)
+            began, done = time.monotonic(), False
+            while not done and not end.is_set():
+                if time.monotonic() - began < _CALM_SECONDS:
+                    done = gentle.submit(writer.run_pass, _PASS_SECONDS).result()
+                else:
+                    done = writer.run_pass(_PASS_SECONDS)
         deadline = time.monotonic() + _END_SECONDS
         while not writer.run_pass(hurry=True) and time.monotonic() < deadline:
             pass

@@ -134,6 +134,15 @@ class Http1Answer:
 
     # ------------------------------------------------------------ for the reader
 
+    def rest(self) -> bytes | None:
+        """The whole body where it is there and need not be decoded; else None."""
+        if not self.ended or self._decoder is not None or self._failure is not None:
+            return None
+        chunks = self.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return data
+
     async def receive(self, deadline: float) -> bytes:
         """Everything that has arrived, waiting until there is something; b"" at the end."""
         while True:

@@ -82,7 +82,7 @@ class ClientTransport:
     async def send(self, request: WireRequest, timeouts: Timeouts, deadline: float) -> ClientAnswer:
         """Send and wait for the answer's headers; see `ports.Transport.send`."""
         address = parse_address(request.url)
-        encode_head(address.start(request.method), request.headers, 0)  # refuses what must not be sent
+        encode_head(address.start(request.method), request.headers)  # refuses what must not be sent
         if self._closed:
             raise AttemptFailed(failures.unavailable("the transport is closed"))
         if asyncio.get_running_loop().time() >= deadline:
@@ -197,6 +197,9 @@ class ClientAnswer:
             except AttemptFailed:
                 self.abort()
                 raise
+
+    def rest(self) -> None:
+        """It has to be received: what has arrived is aiohttp's to know."""
 
     async def receive(self, deadline: float) -> bytes:
         """Everything that has arrived, waiting until there is something; b"" at the end."""

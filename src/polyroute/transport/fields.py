@@ -25,8 +25,8 @@ def header_value(headers: Headers, name: bytes) -> bytes | None:
     return None
 
 
-def encode_head(start: bytes, headers: Headers, length: int | None) -> bytes:
-    """The head of a request: `start` (request line and Host, without the last line's end), fields, and the body's length.
+def encode_head(start: bytes, headers: Headers) -> bytes:
+    """The head of a request without its end: `start` (request line and Host, without the last line's end) and the fields.
 
     Asks for an uncompressed answer unless `headers` say otherwise. Raises AttemptFailed (`invalid_request`) when a name or
     value cannot stand in a header.
@@ -37,13 +37,10 @@ def encode_head(start: bytes, headers: Headers, length: int | None) -> bytes:
         if name not in _ordinary and _check_name(name) == _ACCEPT_ENCODING:
             encoding = b""
         lines.append(name + b": " + value)
-    if length is None:
-        lines.append(b"\r\n")
-    else:
-        lines.append(b"content-length: %d\r\n\r\n" % length)
+    lines.append(b"")
     lines[0] = start + encoding
     head = b"\r\n".join(lines)
-    ends = len(headers) + 4 + (encoding != b"") - (length is None)
+    ends = len(headers) + 2 + (encoding != b"")
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise refused("a header of the request contains a line break or NUL")
     return head

@@ -23,6 +23,10 @@ _JOINED = 64 * 1024
 """A body up to this size is copied behind its head, a longer one goes out beside it."""
 _TARGETS_MAX = 1024
 
+_Start = tuple["Http1Transport", Origin, bytes, bool]
+"""What is kept of requests that differ in nothing but their bodies: who keeps it, where they go, their head without its end,
+and whether an empty body is none."""
+
 
 class Http1Transport:
     """Sends requests over pooled connections: one request at a time on each, the one used last first.
@@ -53,54 +57,70 @@ class Http1Transport:
 
     async def send(self, request: WireRequest, timeouts: Timeouts, deadline: float) -> Http1Answer:
         """Send and wait for the answer's headers; see `ports.Transport.send`."""
-        method = request.method
-        target = self._targets.get((method, request.url))
-        origin, start = target if target is not None else self._locate(method, request.url)
-        body = request.body
-        length = len(body) if isinstance(body, bytes) else body.length
-        head = encode_head(start, request.headers, length if length or method not in _BODILESS else None)
         loop = self._loop
         if loop is None:
             loop = asyncio.get_running_loop()
             self._pool.enter(loop)
+        shared, body = request.head, request.body
+        kept = shared.kept if shared is not None else None
+        if kept is None or kept[0] is not self:
+            kept = self._start(request)
+        _, origin, head, bodiless = kept
+        length = len(body) if isinstance(body, bytes) else body.length
+        if length or not bodiless:
+            head = b"%bcontent-length: %d\r\n\r\n" % (head, length)
+        else:
+            head += b"\r\n"
         now = loop.time()
         if now >= deadline:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))
-        connection = None if request.once else origin.take(now)
-        if connection is not None:
-            answer = Http1Answer(connection, method == "HEAD")
-            await self._exchange(answer, head, body, timeouts, deadline)
+        connection, kept_alive = None if request.once else origin.take(now), True
+        while True:
+            if connection is None:
+                connection, kept_alive = await self._connect(origin, loop, timeouts.connect, deadline), False
+            answer = Http1Answer(connection, bodiless and request.method == "HEAD")
+            connection.begin(answer)
+            if length > LONG or not isinstance(body, bytes):
+                await _send_blocks(answer, head, body, timeouts.headers, deadline)
+            elif length <= _JOINED:
+                connection.transport.write(head + body)
+            else:
+                connection.transport.writelines((head, body))
+            limit = loop.time() + timeouts.headers
+            patience = timeouts.headers if limit < deadline else None
+            while not answer.status and answer.failure is None:
+                await answer.wait(min(limit, deadline), failures.HEADERS, patience)
             if answer.status:
                 answer.open()
                 return answer
-            if not answer.untouched:
+            if not (kept_alive and answer.untouched):
                 answer.check()
-        if self._pool.closed:
-            raise AttemptFailed(failures.unavailable("the transport is closed"))
-        connection = await self._connect(origin, loop, timeouts.connect, deadline)
-        answer = Http1Answer(connection, method == "HEAD")
-        await self._exchange(answer, head, body, timeouts, deadline)
-        if not answer.status:
-            answer.check()
-        answer.open()
-        return answer
+            connection = None
 
     async def aclose(self) -> None:
         """Close all connections, those in use too, and refuse to open others."""
         await self._pool.aclose()
 
-    def _locate(self, method: str, url: str) -> tuple[Origin, bytes]:
-        address = parse_address(url)
-        target = self._pool.origin(address), address.start(method)
-        if len(self._targets) >= _TARGETS_MAX:
-            self._targets.clear()
-        self._targets[method, url] = target
-        return target
+    def _start(self, request: WireRequest) -> _Start:
+        """Where a request goes, and its head as far as the body has no part in it."""
+        method, url = request.method, request.url
+        target = self._targets.get((method, url))
+        if target is None:
+            address = parse_address(url)
+            if len(self._targets) >= _TARGETS_MAX:
+                self._targets.clear()
+            target = self._targets[method, url] = self._pool.origin(address), address.start(method)
+        origin, start = target
+        kept = self, origin, encode_head(start, request.headers), method in _BODILESS
+        if request.head is not None:
+            request.head.kept = kept
+        return kept
 
     async def _connect(
         self, origin: Origin, loop: asyncio.AbstractEventLoop, patience: float, deadline: float
     ) -> Connection:
         """A new connection, ready to be written to. Raises AttemptFailed; leaves nothing open when it does."""
+        self._check_open()
         address = origin.address
         limit = loop.time() + patience
         connection = Connection(origin, loop, self._max_header_bytes)
@@ -122,33 +142,18 @@ class Http1Transport:
             if isinstance(error, UnicodeError):
                 raise failures.refused("the upstream URL's host is not a name") from None
             raise
-        if self._pool.closed:
+        try:
+            self._check_open()
+        except AttemptFailed:
             connection.discard()
-            raise AttemptFailed(failures.unavailable("the transport is closed"))
+            raise
         if connection.lost:
             raise AttemptFailed(failures.unavailable("the provider closed the connection without an answer"))
         return connection
 
-    async def _exchange(
-        self, answer: Http1Answer, head: bytes, body: bytes | Body, timeouts: Timeouts, deadline: float
-    ) -> None:
-        """Write the request and wait until the answer has headers or has failed."""
-        connection = answer.connection
-        assert connection is not None
-        connection.begin(answer)
-        if not isinstance(body, bytes) or len(body) > LONG:
-            await _send_blocks(answer, head, body, timeouts.headers, deadline)
-        elif len(body) <= _JOINED:
-            connection.transport.write(head + body)
-        else:
-            connection.transport.writelines((head, body))
-        patience = timeouts.headers
-        limit = connection.loop.time() + patience
-        while not answer.status and answer.failure is None:
-            if limit < deadline:
-                await answer.wait(limit, failures.HEADERS, patience)
-            else:
-                await answer.wait(deadline, failures.HEADERS)
+    def _check_open(self) -> None:
+        if self._pool.closed:
+            raise AttemptFailed(failures.unavailable("the transport is closed"))
 
     def _context(self) -> ssl.SSLContext:
         if self._ssl_context is None:

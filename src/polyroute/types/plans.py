@@ -22,7 +22,7 @@ DropCause = Literal[
 ]
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, cache_hash=True):
     """One model at one provider. `model` is the provider's own id."""
 
     provider: str

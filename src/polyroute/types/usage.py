@@ -61,22 +61,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def input_total(self) -> int | None:
         """All prompt tokens, cached, audio and image ones included; None when nothing is known."""
-        return _sum(
-            self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input
-        )
+        total = self.input
+        for part in (
+            self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input,
+        ):  # fmt: skip
+            if part is not None:
+                total = part if total is None else total + part
+        return total
 
     @property
     def output_total(self) -> int | None:
         """All completion tokens, reasoning, audio and images included; None when nothing is known."""
-        return _sum(self.output, self.reasoning, self.audio_output, self.image_output)
-
-
-def _sum(*parts: int | None) -> int | None:
-    total = None
-    for part in parts:
-        if part is not None:
-            total = part if total is None else total + part
-    return total
+        total = self.output
+        for part in (self.reasoning, self.audio_output, self.image_output):
+            if part is not None:
+                total = part if total is None else total + part
+        return total
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):

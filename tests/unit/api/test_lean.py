@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polyroute.api.exchange import Exchange
+from polyroute.api.known_head import split_head
 from polyroute.api.requests import BegunError, Receive, Scope, Send
 from polyroute.api.server import Server, bind, make_server
 from polyroute.types.operations import Dialect
@@ -315,3 +318,113 @@ async def test_a_connection_that_rests_too_long_is_closed_and_a_busy_one_is_not(
         assert (await read_answer(reader))[1] == b"lean two"
         assert await read_rest(reader) == b""
         writer.close()
+
+
+async def tell(exchange: Exchange) -> None:
+    """Answer with all that was understood of a request."""
+    head = exchange.head
+    told = (
+        exchange.path,
+        head.credential,
+        head.content_type,
+        head.options,
+        head.forward,
+        await exchange.read_body(1 << 20),
+    )
+    await exchange.answer(200, JSON, repr(told).encode())
+
+
+def asked(key: str, body: bytes, more: str = "") -> bytes:
+    return request(body, more=f"Authorization: Bearer {key}\r\n{more}")
+
+
+def told(key: str, body: bytes, options: dict[str, str] | None = None, forward: object = None) -> bytes:
+    return repr(("/lean", key, b"application/json", options, forward, body)).encode()
+
+
+async def test_requests_with_the_same_head_differ_in_their_bodies() -> None:
+    async with serving(tell) as (_, port, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for body in (b"one", b"three", b"", b"x" * 20_000, b"a\r\n\r\nb", b"one"):
+            writer.write(asked("k", body))
+            assert (await read_answer(reader))[1] == told("k", body)
+        assert server.server_state.total_requests == 6
+        writer.close()
+
+
+async def test_a_head_that_changes_is_read_anew_each_time() -> None:
+    async with serving(tell) as (_, port, _server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(30):
+            writer.write(asked(f"key-{number % 3}", b"a", f"x-polyroute-user: u{number}\r\n"))
+            assert (await read_answer(reader))[1] == told(f"key-{number % 3}", b"a", {"user": f"u{number}"})
+        for key in ("k1", "k2", "k2", "k1", "k1"):
+            writer.write(asked(key, b"b"))
+            assert (await read_answer(reader))[1] == told(key, b"b")
+        writer.close()
+
+
+async def test_a_request_behind_another_one_does_not_lend_its_head() -> None:
+    gate = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await gate.wait()
+        await tell(exchange)
+
+    async with serving(slow) as (_, port, _server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asked("first", b"a"))
+        await writer.drain()
+        writer.write(asked("second", b"a"))
+        await writer.drain()
+        asyncio.get_running_loop().call_later(0.05, gate.set)
+        assert (await read_answer(reader))[1] == told("first", b"a")
+        assert (await read_answer(reader))[1] == b"general 1"
+        for key in ("second", "second", "first"):
+            writer.write(asked(key, b"c"))
+            assert (await read_answer(reader))[1] == told(key, b"c")
+        writer.close()
+
+
+@pytest.mark.parametrize("cut", [1, 30, 80, 100, -2, -1])
+async def test_a_known_head_may_come_in_pieces_or_with_more_behind_it(cut: int) -> None:
+    async with serving(tell) as (_, port, _server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(asked("k", b"body"))
+            assert (await read_answer(reader))[1] == told("k", b"body")
+        data = asked("k", b"in pieces")
+        writer.write(data[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.01)  # the rest is to be another read of the server's
+        writer.write(data[cut:] + asked("k", b"behind"))
+        assert (await read_answer(reader))[1] == told("k", b"in pieces")
+        assert (await read_answer(reader))[1] == b"general 6"
+        writer.close()
+
+
+@pytest.mark.parametrize("length", ["4 ", "+4", "0x4", "04", "4, 4", "", "-1", "99999999999999999999"])
+async def test_a_length_that_is_none_is_refused_behind_a_known_head(length: str) -> None:
+    async with serving(tell) as (lane, port, _server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(asked("k", b"body"))
+            assert (await read_answer(reader))[1] == told("k", b"body")
+        lane.ended.clear()
+        writer.write(asked("k", b"body").replace(b"content-length: 4\r\n", f"content-length: {length}\r\n".encode()))
+        if length in ("4 ", "04"):
+            assert (await read_answer(reader))[1] == told("k", b"body")
+        else:
+            writer.write_eof()
+            assert b" 200 " not in await read_rest(reader)
+            assert not lane.ended.is_set()
+        writer.close()
+
+
+@given(st.binary(max_size=60), st.binary(max_size=30))
+def test_only_a_head_with_one_length_and_its_body_is_split(noise: bytes, body: bytes) -> None:
+    data = b"POST / HTTP/1.1\r\nContent-Length: %d\r\nx: y\r\n\r\n%b" % (len(body), body)
+    assert split_head(data) == (b"POST / HTTP/1.1\r\nContent-Length: ", b"\r\nx: y\r\n\r\n")
+    assert split_head(data + b"!") is None
+    assert split_head(data.replace(b"x: y", b"content-length: 0")) is None
+    assert split_head(noise) is None

@@ -6,7 +6,7 @@ from polyroute.catalog.addresses import normalise_url, strip_overlap
 from polyroute.catalog.build import build_catalog, check_input
 from polyroute.catalog.inputs import CatalogInput, read_input
 from polyroute.catalog.problems import CatalogError
-from polyroute.catalog.rows import load_rows
+from polyroute.catalog.rows import load_rows, parse_row
 from polyroute.ports import Endpoint
 from polyroute.types.operations import Dialect, Operation
 
@@ -65,9 +65,14 @@ def test_listed_providers_stand_beside_those_of_the_environment():
 
 
 def test_what_is_not_served_yet_is_never_on():
-    catalog = build(environment={"FAL_KEY": "k"})
+    row = parse_row(
+        "later",
+        'kind = "gateway"\nadapter = "none"\nbase_url = "https://later.example"\nauth = "bearer"\nsource = "its page"\n'
+        'checked = 2026-11-20\ncredential_environment = ["LATER_KEY"]\n[endpoints]\n',
+    )
+    catalog = build_catalog({"later": row}, read_input({}), {"LATER_KEY": "k"})
     assert list(catalog.providers) == []
-    assert "not served by this version" in reason(catalog, "fal")
+    assert "not served by this version" in reason(catalog, "later")
 
 
 def test_a_credential_of_several_parts():

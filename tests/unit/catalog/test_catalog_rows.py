@@ -123,7 +123,7 @@ def test_no_quirk_touches_a_field_that_the_provider_is_known_to_take(name):
         "mistral": "openai_chat openai_embeddings openai_transcriptions",
         "perplexity": "openai_chat openai_embeddings",
         "fireworks": "openai_chat",
-        "together": "openai_chat openai_images",
+        "together": "openai_chat",
         "anthropic": "anthropic_messages",
         "cohere": "cohere_v2",
     }.items(),

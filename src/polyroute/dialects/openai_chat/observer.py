@@ -185,10 +185,10 @@ class ChatObserver:
 
 def observe_chat(body: bytes) -> Observation:
     """What a whole answer says. Raises AttemptFailed for an error object, a page, or an answer that holds nothing."""
-    seen = Observation()
     answer = read_whole(body)
-    seen.model, seen.upstream_id = answer.model or None, answer.id or None
-    note_usage(seen, answer, body)
+    seen = Observation(model=answer.model or None, upstream_id=answer.id or None)
+    if answer.usage or answer.x_groq or answer.meta:
+        note_usage(seen, answer, body)
     for choice in answer.choices or ():
         if choice.message is not None and (length := _delivered(choice.message)) is not None:
             seen.meaningful = True

@@ -9,9 +9,6 @@ from polyroute.types.usage import Usage
 
 _TICKS_PER_USD = 10_000_000_000
 _MONEY_FIELDS = frozenset({"cost", "cost_in_usd_ticks", "usd_spent"})
-_ORDINARY_FIELDS = frozenset({
-    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details",
-})  # fmt: skip
 _NO_DETAILS: dict[str, Any] = {}
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
 
@@ -23,7 +20,7 @@ def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> 
     count reasoning outside are recognised by their total (xAI, Gemini's layer); one that reports more cached tokens than
     prompt tokens counts the cache outside.
     """
-    if meta is None and usage.keys() <= _ORDINARY_FIELDS and (ordinary := _observe_ordinary(usage)) is not None:
+    if meta is None and (ordinary := _observe_ordinary(usage)) is not None:
         return ordinary
     get = usage.get
     prompt, completion = _number(get("prompt_tokens")), _number(get("completion_tokens"))
@@ -74,15 +71,17 @@ def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> 
 
 def _observe_ordinary(usage: dict[str, Any]) -> Usage | None:
     """As `observe_usage`, for a record of OpenAI's own shape whose counts agree with each other; None for any other."""
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    get = usage.get
+    prompt, completion = get("prompt_tokens"), get("completion_tokens")
+    inputs, outputs = get("prompt_tokens_details"), get("completion_tokens_details")
     if (
         prompt.__class__ is not int
         or completion.__class__ is not int
-        or usage.get("total_tokens") != prompt + completion
+        or get("total_tokens") != prompt + completion
+        or len(usage) != 3 + (inputs is not None) + (outputs is not None)  # nothing else is told
     ):
         return None
-    inputs = usage.get("prompt_tokens_details") or _NO_DETAILS
-    outputs = usage.get("completion_tokens_details") or _NO_DETAILS
+    inputs, outputs = inputs or _NO_DETAILS, outputs or _NO_DETAILS
     if inputs.__class__ is not dict or outputs.__class__ is not dict:
         return None
     cached, written, audio_in = (

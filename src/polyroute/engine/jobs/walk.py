@@ -9,7 +9,7 @@ import msgspec
 
 from polyroute.engine.answers import WholeAnswer
 from polyroute.engine.envelope import read_fields
-from polyroute.engine.execute import Accepted, Execution
+from polyroute.engine.execute import Accepted, Execution, LongWork
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.jobs.tracker import JobTracker, attempt_record
@@ -142,13 +142,10 @@ class JobWalk:
             left = tuple(one for one in planned.plan.targets if one not in self._failed_before)
             planned.plan = msgspec.structs.replace(planned.plan, targets=left)
         self.settlement.planned(planned)
-        timeouts = msgspec.structs.replace(choice.timeouts, total=self._patience)
         return Execution(
-            conversation, planned, runtime, self.settlement, gateway.transport, gateway.breakers,
-            timeouts=timeouts, deadline=deadline, retries=choice.retries, loop=loop,
-            render_error=lambda _: None, drills=gateway.drills,
-            opener=media_opener(work, runtime.providers, self._floor.sockets), accepted=accepted,
-            hold=self.settlement.hold,
+            conversation, msgspec.structs.replace(choice, hedging=None), planned, runtime, self.settlement, gateway, loop,
+            loop.time(), media_opener(work, runtime.providers, self._floor.sockets), self.settlement.hold,
+            LongWork(deadline=deadline, patience=self._patience, accepted=accepted),
         )  # fmt: skip
 
     def _accepted(self) -> Accepted | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from polyroute.ports import Headers, MediaStream, MediaWire, Observation, Streamed
+from polyroute.ports import Headers, Immediate, MediaStream, MediaWire, Observation, Streamed
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced
 
@@ -21,7 +21,9 @@ class Collected:
         return self._maker.fit(request, model)
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
-        """All of the stream."""
+        """All of the stream; of a maker that can also give it whole, that."""
+        if isinstance(self._maker, Immediate):
+            return await self._maker.make(request, model, wire)
         stream = await self._maker.stream(request, model, wire)
         try:
             content = b"".join([block async for block in stream.chunks()])
@@ -42,6 +44,9 @@ class MadeAnswer:
         self._body = body
         self._stream = stream
         self._chunks = stream.chunks() if stream is not None else chunks
+
+    def rest(self) -> None:
+        """It is to be received."""
 
     async def receive(self, deadline: float) -> bytes:
         """The next bytes; b"" at the end. Raises AttemptFailed: `timeout` at the deadline."""

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -37,6 +37,9 @@ from polyroute.types.media import Fitted, InputRole, MediaInput, MediaRequest, T
 
 Kind = Literal["plain", "text", "seconds_text", "seconds_s", "milliseconds", "integer", "size", "pixels"]
 """The form of a value: as it is; as text; seconds as "5", "5s" or thousandths; a whole number; "WxH"; {width, height}."""
+OPENAI_VOICES = frozenset({
+    "alloy", "ash", "ballad", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer", "verse", "marin", "cedar",
+})  # fmt: skip
 Form = Literal["url", "data_uri", "base64", "upload"]
 """The form of an input: an address (a data URI where we have none), a data URI, bare base64, or an upload of the adapter's."""
 
@@ -57,18 +60,21 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One role of inputs at one model. `many`: a list of up to `most`. `wrap`: each goes into an object under this name."""
+    """One role of inputs at one model. `many`: a list of up to `most`, which roles may share. `wrap`: each goes into an
+    object under this name, beside what is in `beside`."""
 
     name: str
     form: Form = "url"
     many: bool = False
     most: int = 1
     wrap: str | None = None
+    beside: dict[str, Any] = {}
     required: bool = False
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to ask one model (family) for some tasks. `extra` is for the adapter itself."""
+    """How to ask one model (family) for some tasks. `extra` is for the adapter itself. `gives` are values of
+    intents that it honours although they cannot be said."""
 
     match: tuple[str, ...]
     tasks: tuple[Task, ...]
@@ -76,6 +82,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     inputs: dict[InputRole, InputSpec | str] = {}
     fixed: dict[str, Any] = {}
     extra: dict[str, Any] = {}
+    gives: dict[str, tuple[Any, ...]] = {}
 
     def field(self, name: str) -> FieldSpec | None:
         """What the model makes of an intent."""
@@ -100,6 +107,15 @@ class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for spec in self.models:
             if task in spec.tasks and any(fnmatchcase(model, pattern) for pattern in spec.match):
                 return spec
+        return None
+
+    def intent_of(self, name: str) -> str | None:
+        """Our word for a field that the provider complains of, where some model has it."""
+        for spec in self.models:
+            for intent in (*spec.fields, *spec.inputs):
+                found = spec.field(intent) or spec.input(cast("InputRole", intent))
+                if found is not None and name in (found.name, found.name.partition(".")[0]):
+                    return intent
         return None
 
 
@@ -141,13 +157,17 @@ def fill(spec: ModelSpec, request: MediaRequest, provider: str) -> Filled:
     Raises PolyrouteError naming the field: `invalid_request` for what is missing.
     """
     filling = _Filling(spec, request)
+    ours = {"width", "height", "aspect_ratio", "resolution"}
+    if request.task in (Task.TRANSCRIBE, Task.TRANSLATE):
+        ours.add("format")  # subtitles and the like are written by us
     for name in _INTENTS:
         value = getattr(request, name)
-        if value is not None and name not in ("width", "height", "aspect_ratio", "resolution"):
+        if value is not None and name not in ours:
             filling.put(name, value)
-    for name in ("timestamps", "hints"):
-        if getattr(request, name):
-            filling.put(name, list(getattr(request, name)))
+    if request.timestamps:
+        filling.put("timestamps", "word" if "word" in request.timestamps else "segment")
+    if request.hints:
+        filling.put("hints", list(request.hints))
     if request.n != 1:
         filling.put("n", request.n)
     filling.put_shape()
@@ -169,7 +189,9 @@ async def place(
     for spec, items in filled.places:
         values: list[Any] = [await _rendered(spec, item, wire, upload) for item in items]
         if spec.wrap is not None:
-            values = [{spec.wrap: value} for value in values]
+            values = [{spec.wrap: value, **spec.beside} for value in values]
+        if spec.many:
+            values = [*(_get(fields, spec.name) or ()), *values]
         _set(fields, spec.name, values if spec.many else values[0])
     return fields
 
@@ -200,7 +222,11 @@ class _Filling:
         """An intent's value in the model's form, or a report that it is dropped."""
         field = self.spec.field(intent)
         if field is None:
-            self.dropped.append(intent)
+            if value not in self.spec.gives.get(intent, ()):
+                self.dropped.append(intent)
+            return
+        if intent == "voice" and field.default is not None and _is_foreign(value, field):
+            self.notes.append(f"voice {value} became {field.default}")
             return
         found = self._converted(field, intent, value)
         if found is not None:
@@ -210,7 +236,7 @@ class _Filling:
         """What the model wants said although the caller did not."""
         for intent in self.spec.fields:
             field = self.spec.field(intent)
-            if field is None or _has(self.fields, field.name):
+            if field is None or _get(self.fields, field.name) is not None:
                 continue
             if field.required and field.default is None:
                 raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'{intent}' is required by this model.", param=intent)
@@ -227,9 +253,10 @@ class _Filling:
             raise PolyrouteError(
                 ErrorKind.INVALID_REQUEST, f"'aspect_ratio' is {shape!r}; it is written 16:9.", param="aspect_ratio"
             )
-        if ratio is not None and (size := spec.field("size")) is not None:
+        shaped = spec.field("aspect_ratio") is not None and not width
+        if ratio is not None and (size := spec.field("size")) is not None and not shaped:
             self._put_size(size, width, height, ratio)
-        elif ratio is not None and spec.field("width") is not None and spec.field("height") is not None:
+        elif ratio is not None and spec.field("width") is not None and spec.field("height") is not None and not shaped:
             self._put_pixels(width, height, ratio)
         elif ratio is not None and (field := spec.field("aspect_ratio")) is not None:
             found = geometry.nearest_shape(ratio, field.values) if field.values else shape
@@ -238,8 +265,17 @@ class _Filling:
             _set(self.fields, field.name, field.names.get(str(found), found))
         elif shape is not None:
             self.dropped.append("aspect_ratio" if request.aspect_ratio else "size")
-        wanted = request.resolution or (geometry.resolution_of(width, height) if width and height else None)
-        if wanted is not None and spec.field("resolution") is not None:
+        field = spec.field("resolution")
+        wanted = request.resolution
+        if (
+            wanted is None
+            and width
+            and height
+            and field is not None
+            and not (spec.field("width") or spec.field("size"))
+        ):
+            wanted = geometry.nearest_resolution(width, height, tuple(field.names) or field.values)
+        if wanted is not None and field is not None:
             self.put("resolution", wanted)
         elif request.resolution is not None and not (spec.field("size") or spec.field("width")):
             self.dropped.append("resolution")
@@ -288,6 +324,8 @@ class _Filling:
                 self.dropped.append(intent)
                 return None
             return field.names[value]
+        if isinstance(value, list):
+            return ", ".join(value) if field.kind == "text" else value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._number(field, intent, value)
         if field.values and value not in field.values:
@@ -342,6 +380,11 @@ class _Filling:
         return tuple(found)
 
 
+def _is_foreign(voice: Any, field: FieldSpec) -> bool:
+    """One of OpenAI's voices at a model that has others: it stands for "any voice"."""
+    return str(voice).lower() in OPENAI_VOICES and voice not in field.values and voice not in field.names
+
+
 def _set(fields: dict[str, Any], path: str, value: Any) -> None:
     *folders, last = path.split(".")
     for folder in folders:
@@ -349,8 +392,8 @@ def _set(fields: dict[str, Any], path: str, value: Any) -> None:
     fields[last] = value
 
 
-def _has(fields: Mapping[str, Any], path: str) -> bool:
+def _get(fields: Mapping[str, Any], path: str) -> Any:
     *folders, last = path.split(".")
     for folder in folders:
         fields = fields.get(folder, {})
-    return last in fields
+    return fields.get(last)

@@ -59,6 +59,21 @@ def resolution_of(width: int, height: int) -> str:
     return f"{min(width, height)}p"
 
 
+def nearest_resolution(width: int, height: int, offered: Collection[str]) -> str:
+    """The offered class that a size comes nearest to: by the shorter side for `720p`, by area for `2K`; the usual name of
+    the shorter side where nothing is offered."""
+    if not offered:
+        return resolution_of(width, height)
+
+    def distance(text: str) -> float:
+        lower = text.lower()
+        if lower.endswith("p") and lower[:-1].isdigit():
+            return abs(math.log(int(lower[:-1]) / min(width, height)))
+        return abs(math.log(megapixels_of(text) * _MEGAPIXEL / (width * height)))
+
+    return min(offered, key=distance)
+
+
 def nearest_number(wanted: float, offered: Sequence[float]) -> float:
     """The least that is not below what was asked for, else the most there is."""
     enough = [value for value in offered if value >= wanted - 1e-9]

@@ -10,10 +10,18 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "aimlapi": "aimlapi:AimlMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "fal": "fal:FalMedia",
     "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
+    "google": "google.adapter:GoogleMedia",
+    "kie": "kie:KieMedia",
     "openai": "openai:OpenAIMedia",
+    "piapi": "piapi:PiapiMedia",
     "replicate": "replicate:ReplicateMedia",
+    "runware": "runware.adapter:RunwareMedia",
+    "together": "together:TogetherMedia",
+    "xai": "xai:XaiMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 

@@ -37,6 +37,8 @@ _DURATIONS = {
     "hailuo-02": ("6", "10"),
 }
 _INPUTS = {"transcription": "audio_url", "clone": "audio_url"}
+_PICTURE_WORKERS = ("upscale/image", "upscaler", "birefnet", "rembg")
+_FILM_WORKERS = ("upscale/video", "lipsync", "/modify")
 
 
 def problem(field: str, message: str, kind: str) -> Exception:
@@ -47,7 +49,11 @@ def problem(field: str, message: str, kind: str) -> Exception:
 def check(endpoint: str, given: Json) -> None:
     """Refuse what the endpoint does not take."""
     kind = kind_of(endpoint)
-    needed = _INPUTS.get(kind) or ("image_url" if "upscale/image" in endpoint or endpoint.endswith("/edit") else None)
+    needed = _INPUTS.get(kind)
+    if any(part in endpoint for part in _PICTURE_WORKERS) or endpoint.endswith(("/edit", "/fill")):
+        needed = "image_url"
+    if any(part in endpoint for part in _FILM_WORKERS):
+        needed = "video_url"
     if needed == "image_url" and endpoint.endswith("/edit"):
         needed = "image_urls"
     if needed is None and "image-to-video" in endpoint:
@@ -142,7 +148,7 @@ def result(exchange: Exchange, job: Job) -> Json:
         case "music":
             return {"audio_file" if job.model.endswith("stable-audio") else "audio": _file(job, 0), "seed": seed}
     pictures = [_file(job, place) for place in range(len(job.artifacts))]
-    if "upscale" in job.model:
+    if any(part in job.model for part in _PICTURE_WORKERS):
         return {"image": pictures[0]}
     flags = [False] * len(pictures)
     value: Json = {"images": pictures, "timings": {"inference": round(job.seconds, 6)}, "seed": seed}

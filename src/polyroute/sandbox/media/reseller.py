@@ -10,8 +10,29 @@ from polyroute.sandbox.media.artifacts import Artifact, audio, image, speech_sec
 from polyroute.sandbox.media.call import count, film_sides, number, seed_of, sides, text_of
 
 _CLASSES = {"0.5K": 512, "512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
-_PROMPTS = ("prompt", "text", "lyrics", "positivePrompt", "gpt_description_prompt", "tags", "gen_text", "lyrics_prompt")
-_INPUTS = ("image", "image_url", "image_urls", "image_input", "imageUrls", "audio_url", "video_url", "url", "ref_audio")
+_PROMPTS = (
+    "prompt",
+    "text",
+    "lyrics",
+    "positivePrompt",
+    "gpt_description_prompt",
+    "tags",
+    "gen_text",
+    "lyrics_prompt",
+    "style_prompt",
+)
+_INPUTS = (
+    "image",
+    "image_url",
+    "image_urls",
+    "image_input",
+    "imageUrls",
+    "audio_url",
+    "video_url",
+    "url",
+    "ref_audio",
+    "video",
+)
 _SECONDS = {"video": 0.1, "music": 0.005, "effects": 0.01, "speech": 0.002, "clone": 0.01}
 
 
