@@ -33,7 +33,7 @@ from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
 from polyroute.jobs import Jobs
-from polyroute.media import Media, surroundings
+from polyroute.media import Media, container_engine, surroundings
 from polyroute.ports import Credential, Headers, Transport
 from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
@@ -230,6 +230,8 @@ class App:
         from polyroute.admin.explanations import Explanations  # noqa: PLC0415
         from polyroute.admin.jobs import job_routes  # noqa: PLC0415
         from polyroute.admin.requests import request_routes  # noqa: PLC0415
+        from polyroute.admin.services import service_routes  # noqa: PLC0415
+        from polyroute.engine.services import ServiceDesk  # noqa: PLC0415
         from polyroute.storage.analytics import LedgerAnalytics  # noqa: PLC0415
         from polyroute.storage.browsing import LedgerRows  # noqa: PLC0415
         from polyroute.storage.budget_desk import Accounts  # noqa: PLC0415
@@ -238,12 +240,16 @@ class App:
 
         # In the sandbox the simulated requests are what there is to see; elsewhere they would spoil the figures.
         simulated = self._sandbox_url is not None
+        services = ServiceDesk(
+            lambda: dict(self.gateway.runtime.providers), self._transport, self.media.floor(),
+            container_engine(self.settings),
+        )  # fmt: skip
         application: Application = build_admin(
             LedgerStats(self._database, simulated=simulated),
             lambda: self.gateway.runtime.catalog,
             lambda request: self._admit_operator(request.scope["headers"]),
             Explanations(LedgerDecisions(self._database), self._planner_of),
-            HealthDesk(self.gateway, self._sharing, self._ledger.health),
+            HealthDesk(self.gateway, self._sharing, self._ledger.health, services),
             [
                 analytics_routes(
                     LedgerAnalytics(self._database, retention_of(self.settings), simulated=simulated),
@@ -251,6 +257,7 @@ class App:
                 ),
                 request_routes(LedgerRows(self._database)),
                 job_routes(self.jobs.table),
+                service_routes(services),
                 budget_routes(Accounts(self._database, lambda: self.gateway.runtime.catalog)),
             ],
         )

@@ -22,6 +22,7 @@ from polyroute.providers.live_check import LiveCheck, check_live
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.decision import Decision
 from polyroute.routing.observations import Observations
+from polyroute.services_cli import ask_services
 from polyroute.settings import Settings
 from polyroute.storage.database import open_database
 from polyroute.storage.exchange import StateFolder
@@ -148,6 +149,10 @@ def doctor(settings: Settings, catalog: Catalog) -> list[str]:
         console.print(f"  {state} {row.name:12} {told}; {', '.join(sorted(row.serves))}", highlight=False)
     for skipped in catalog.skipped:
         console.print(f"  [dim]off[/dim] {skipped.name:12} {skipped.reason}", highlight=False)
+    for service in ask_services(settings, catalog):
+        console.print(
+            f"service:       {service.provider} is {service.state} {service.error or ''}".rstrip(), highlight=False
+        )
     problems += [*settings.warnings, *catalog.warnings]
     if not any(row.enabled for row in catalog.providers.values()):
         problems.append("no provider is on: set a credential, or try `polyroute serve --sandbox`")

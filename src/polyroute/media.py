@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.lane import MediaFloor
 from polyroute.ports import Fetcher, FetchOrder, Headers, MediaSocket
+from polyroute.ports.services import ContainerEngine
 from polyroute.providers.media.ffmpeg.masks import Masks
 from polyroute.providers.media.ffmpeg.tools import find_ffmpeg, tools_for
 from polyroute.settings import Settings
@@ -131,6 +132,14 @@ def surroundings(settings: Settings) -> Mapping[str, str]:
         return environment
     found = find_ffmpeg(path)
     return environment if found is None else {**environment, "FFMPEG_BINARY": found}
+
+
+def container_engine(settings: Settings) -> ContainerEngine | None:
+    """What starts and stops containers here, None where nothing does."""
+    from polyroute.transport.docker import DockerEngine, docker_address  # noqa: PLC0415 - its HTTP client takes time to load
+
+    address = docker_address(settings.environment.get("DOCKER_HOST"))
+    return None if address is None else DockerEngine(address)
 
 
 def open_blobs(settings: Settings) -> BlobStore:

@@ -30,7 +30,9 @@ def clip(
     arguments = ["-f", "lavfi", "-i", picture]
     if tone is not None:
         arguments += ["-f", "lavfi", "-i", f"sine=frequency={tone}:sample_rate={sample_rate}"]
-    coder = ["-c:v", "libvpx", "-b:v", "400k"] if target.suffix == ".webm" else ["-c:v", "libx264", "-preset", "ultrafast"]
+    coder = (
+        ["-c:v", "libvpx", "-b:v", "400k"] if target.suffix == ".webm" else ["-c:v", "libx264", "-preset", "ultrafast"]
+    )
     return make(target, *arguments, "-t", str(seconds), *coder, "-pix_fmt", "yuv420p")
 
 
@@ -73,3 +75,11 @@ def volume(path: Path, start: float = 0.0, seconds: float | None = None, band: i
     ]  # fmt: skip
     told = subprocess.run(command, capture_output=True, timeout=60, check=True).stderr.decode()
     return float(re.findall(r"mean_volume: (-?[\d.]+) dB", told)[-1])
+
+
+def loudness(path: Path) -> float:
+    """The integrated loudness in LUFS (EBU R 128)."""
+    assert FFMPEG is not None
+    command = [FFMPEG, "-hide_banner", "-nostdin", "-i", str(path), "-af", "ebur128", "-f", "null", "-"]
+    told = subprocess.run(command, capture_output=True, timeout=60, check=True).stderr.decode()
+    return float(re.findall(r"I:\s+(-?[\d.]+) LUFS", told)[-1])

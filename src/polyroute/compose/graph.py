@@ -128,11 +128,13 @@ class GraphWriter:
             return
         speed = "" if clip.speed == 1 else f"setpts=PTS/{fixed(clip.speed)},"
         # What lies behind the cut must not be seen where the input is slower than the output: hence the first `trim`.
-        cut = "" if segment.probe.still else f"trim=end={fixed((segment.used or 0.0) + 0.0005)},"
+        # A picture is repeated first: filters that join frames would end with the only one.
+        again = f"loop=loop=-1:size=1:start=0,setpts=N/({self._rate})/TB,"
+        cut = again if segment.probe.still else f"trim=end={fixed((segment.used or 0.0) + 0.0005)},"
         fades = faded("fade", clip.fade_in, clip.fade_out, float(segment.frames / plan.fps))
         shaped = self._fitted(clip.fit or plan.timeline.fit, number)
         self._parts.append(
-            f"[{index}:V:0]{cut}{speed}{shaped},setsar=1,fps={self._rate}:start_time=0,format=yuv420p,"
+            f"[{index}:V:0]{cut}{speed}{shaped},setsar=1,fps={self._rate}:start_time=0:eof_action=pass,format=yuv420p,"
             f"tpad=stop_mode=clone:stop=-1,trim=end_frame={segment.frames}{fades},{self._counted}[v{number}]"
         )
 
@@ -203,7 +205,7 @@ class GraphWriter:
         opacity = "" if overlay.opacity == 1 else f",colorchannelmixer=aa={fixed(overlay.opacity)}"
         fades = faded("fade", overlay.fade_in, overlay.fade_out, float(length / self._plan.fps), alpha=True)
         self._parts.append(
-            f"[{index}:V:0]format=rgba{self._scaled(window)},setsar=1{opacity},fps={self._rate}:start_time=0,settb=AVTB,"
+            f"[{index}:V:0]format=rgba{self._scaled(window)},setsar=1{opacity},fps={self._rate}:start_time=0:eof_action=pass,settb=AVTB,"
             f"tpad=stop_mode=clone:stop=-1,trim=end_frame={length}{fades},"
             f"setpts=PTS-STARTPTS+{self._seconds(window.first)}/TB[p{number}]"
         )

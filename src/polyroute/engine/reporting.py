@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.runtime import LiveProvider
+from polyroute.engine.services import ServiceDesk
 from polyroute.engine.sharing import Facts, Sharing
 from polyroute.routing.credentials import CredentialState
 from polyroute.routing.health import WINDOWS, bucket_end, judge, newest_error, percentiles, uptime
@@ -31,15 +34,22 @@ _BOUNDS = tuple(range(13, 65, 4))
 class HealthDesk:
     """Answers operators. Every answer takes in what the other workers have said by then."""
 
-    def __init__(self, gateway: Gateway, sharing: Sharing, ledger: Callable[[], LedgerHealth] | None = None) -> None:
+    def __init__(
+        self, gateway: Gateway, sharing: Sharing, ledger: Callable[[], LedgerHealth] | None = None,
+        services: ServiceDesk | None = None,
+    ) -> None:  # fmt: skip
         self._gateway = gateway
         self.sharing = sharing
         self._ledger = ledger
+        self._services = services
 
     async def report(self) -> HealthReport:
         """The health of every provider that is on."""
         await self.sharing.round()
-        return self._report(self._facts())
+        report = self._report(self._facts())
+        if self._services is None:
+            return report
+        return msgspec.structs.replace(report, services=await self._services.report())
 
     async def measure(self) -> Measured:
         """What metrics are made of."""

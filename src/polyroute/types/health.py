@@ -130,12 +130,25 @@ class LedgerHealth(msgspec.Struct, frozen=True, kw_only=True):
     unjournaled: int
 
 
+class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """A service on one's own machines, as it answers now. `state`: ready, starting, running_not_ready, unhealthy, paused,
+    crash_looping, stopped, not_installed or unreachable; `container` is the name that it was given, if any."""
+
+    provider: str
+    running: bool
+    healthy: bool
+    error: str | None
+    state: str
+    container: str | None = None
+
+
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     """All providers that are on, as all workers of this machine see them together."""
 
     workers: int
     providers: tuple[ProviderHealth, ...]
     ledger: LedgerHealth | None = None
+    services: tuple[ServiceHealth, ...] = ()
 
 
 class Series(msgspec.Struct, frozen=True):

@@ -11,6 +11,9 @@ from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
     "aimlapi": "aimlapi:AimlMedia",
+    "automatic1111": "automatic1111:Automatic1111Media",
+    "chatterbox": "chatterbox:ChatterboxMedia",
+    "comfyui": "comfyui:ComfyUIMedia",
     "elevenlabs": "elevenlabs:ElevenLabsMedia",
     "fal": "fal:FalMedia",
     "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
@@ -22,6 +25,7 @@ _CLASSES: dict[str, str] = {
     "runware": "runware.adapter:RunwareMedia",
     "together": "together:TogetherMedia",
     "xai": "xai:XaiMedia",
+    "whisper": "whisper:WhisperMedia",
 }
 """`module:Class` under this package; the class is called with the provider's catalog entry."""
 

@@ -217,7 +217,9 @@ class Job:
             lasts = None
         if lasts is None or lasts < plan.seconds - 2 / float(plan.fps) - 0.05:
             most = self._limits.output >> 20
-            message = f"It was cut off: at most {most} MB and {self._limits.cpu} seconds of processor time are possible."
+            message = (
+                f"It was cut off: at most {most} MB and {self._limits.cpu} seconds of processor time are possible."
+            )
             raise AttemptFailed(Failure(kind=ErrorKind.GENERATION_FAILED, message=message))
 
 
