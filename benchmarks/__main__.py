@@ -30,8 +30,10 @@ from benchmarks.contenders import (
 from benchmarks.ledger import measure_ledgers
 from benchmarks.machine import cores, program
 from benchmarks.others import start_litellm, start_portkey
+from benchmarks.planning import measure_plan
+from polyroute.routing.policies import POLICIES
 
-_PARTS = ("start", "whole", "streams", "ledger", "others")
+_PARTS = ("start", "whole", "streams", "planning", "ledger", "others")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
 
 
@@ -166,6 +168,16 @@ class Benchmark:
         bar = ("≤ 0.20 ms", added <= 0.2) if size == _SIZES[0] else ("", None)
         self.add(f"added p50, 1 connection, {size // 1024} KB", f"{added:.2f} ms  ({told})", *bar)
 
+    # ---------------------------------------------------------------- planning
+
+    def planning(self) -> None:
+        """What a plan of twenty targets costs, by the slowest of the policies."""
+        times = {policy: measure_plan(policy, 20, 2) for policy in POLICIES}
+        slowest = max(times, key=lambda policy: times[policy])
+        calm = measure_plan("priority", 20, 0)
+        told = f"{times[slowest]:.1f} µs  ({slowest}, 2 breakers open; priority, all closed: {calm:.1f})"
+        self.add("plan of a route of 20 targets", told, "≤ 20 µs", times[slowest] <= 20)
+
     # ---------------------------------------------------------------- others
 
     def others(self) -> None:
@@ -181,19 +193,25 @@ class Benchmark:
                 self.add(f"against {name}", "not installed")
                 continue
             rates: dict[str, list[float]] = {"gateway": [], name: []}
+            cpu: dict[str, list[float]] = {"gateway": [], name: []}
             bad = 0
             for one in (gateway, self.own(other)):
                 self._load(one, body, 32, 3)  # warm
             for _ in range(max(1, round(3 * self.scale))):
                 for one in (gateway, other):
+                    before = one.process.cpu()
                     figures = self._load(one, body, 32, max(2, round(4 * self.scale)))
                     one.process.rest()
                     rates[one.name].append(figures.rate)
+                    cpu[one.name].append((one.process.cpu() - before) / max(1, figures.count) * 1e6)
                     bad += figures.bad
             ratio = load.median([ours / theirs for ours, theirs in zip(rates["gateway"], rates[name], strict=True)])
-            told = f"{ratio:.1f} x  (gateway {load.median(rates['gateway']):,.0f}/s, {name} {load.median(rates[name]):,.0f}/s"
-            told += f", {bad} BAD)" if bad else ")"
+            told = ", ".join(
+                f"{who} {load.median(rates[who]):,.0f}/s ({load.median(cpu[who]):,.0f} µs)" for who in rates
+            )
+            told = f"{ratio:.1f} x  ({told}{f', {bad} BAD' if bad else ''})"
             self.add(f"against {name}", told, f"≥ {bars[name]:g} x", ratio >= bars[name] and not bad)
+            self.add("  by CPU time", f"{load.median(cpu[name]) / load.median(cpu['gateway']):.1f} x")
 
     # ---------------------------------------------------------------- streams
 

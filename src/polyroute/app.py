@@ -29,12 +29,14 @@ from polyroute.engine.gateway import Gateway
 from polyroute.engine.health import HealthRecorder
 from polyroute.engine.notifications import Postman, Webhook
 from polyroute.engine.planning import planner_of
+from polyroute.engine.probing import Prober
 from polyroute.engine.reporting import HealthDesk
 from polyroute.engine.runtime import LiveProvider, Runtime
 from polyroute.engine.sharing import Sharing
 from polyroute.jobs import Jobs
 from polyroute.media import Media, container_engine, surroundings
 from polyroute.ports import Credential, Headers, Transport
+from polyroute.providers.live_check import free_probe
 from polyroute.providers.media.registry import build_media_adapter
 from polyroute.providers.registry import build_adapter
 from polyroute.routing.breaker import BreakerSettings
@@ -165,6 +167,7 @@ class App:
             working=settings.jobs.worker if working is None else working, outbox=self.outbox,
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
+        self._prober = Prober(self.gateway, free_probe if breaker.probe else None)
         self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None
@@ -288,6 +291,7 @@ class App:
         self.media.start()
         self.jobs.start()
         await self._sharing.start()
+        self._prober.start()
         self._upkeep.start()
         self._watcher = asyncio.create_task(self._watch())
 
@@ -296,6 +300,7 @@ class App:
         for task in (self._watcher, self._pricing):
             if task is not None:
                 task.cancel()
+        self._prober.stop()
         await self.jobs.stop()
         await self._sharing.stop()
         await self._postman.stop()
@@ -373,20 +378,16 @@ def webhooks_of(settings: Settings) -> tuple[Webhook, ...]:
 
 def price_book(database: Database) -> CatalogPrices:
     """The price tables, condensed beside the database. The first use waits until they are read."""
-    return CatalogPrices(_price_snapshot(database), adopted=partial(read_adopted, database))
-
-
-def _price_snapshot(database: Database) -> Path:
-    """Where the condensed price table is kept, so that only the first start has to make it."""
-    return (
-        Path("polyroute.prices") if database.path is None else database.path.with_name(f"{database.path.name}.prices")
-    )
+    path = database.path
+    kept = Path("polyroute.prices") if path is None else path.with_name(f"{path.name}.prices")
+    return CatalogPrices(kept, adopted=partial(read_adopted, database))
 
 
 def state_folder(settings: Settings, database: Database) -> StateFolder:
     """Where workers tell each other what they know: beside an SQLite database, else in the working directory."""
-    path = database.path
-    beside = Path("polyroute.state") if path is None else path.with_name(f"{path.stem}.state")
+    beside = (
+        Path("polyroute.state") if database.path is None else database.path.with_name(f"{database.path.stem}.state")
+    )
     return StateFolder(settings.storage.state or beside)
 
 

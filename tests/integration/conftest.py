@@ -45,6 +45,7 @@ def gateway(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFact
     for ask in ASKS:
         targets = [f"openai/{ask.operation}-1", f"together/{ask.operation}-2"]
         routes[f"{ask.operation}-route"] = {"operation": ask.operation, "targets": targets}
+    routes["hedged"] = {"targets": ["openai/hedged-1", "together/hedged-2"], "hedge": {"after": 0.02, "share": 1}}
     routes["hasty"] = {"targets": ["openai/hasty-1", "together/hasty-2"], "timeouts": hasty}
     routes["small"] = {"targets": ["openai/gpt-4o-mini"]}
     config = {

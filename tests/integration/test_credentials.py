@@ -108,7 +108,7 @@ def test_a_refused_credential_is_benched_and_the_next_serves_the_same_request(
 def test_a_rate_limited_credential_rests_as_long_as_it_was_told_to(
     provider: ScriptedProvider, answers: Answers, tmp_path: Path
 ) -> None:
-    answers["sk-busy"] = lambda: whole(SLOW_DOWN, "retry-after: 1", status="429 X")
+    answers["sk-busy"] = lambda: whole(SLOW_DOWN, "retry-after: 4", status="429 X")
     with GatewayProcess(tmp_path, config(provider, {"key": "sk-busy", "weight": 1000}, "sk-free")) as gateway:
         assert chat(gateway).headers["x-polyroute-attempts"] == "2"
         assert states(gateway)["1"] == ("limited", "rate_limited")
@@ -198,3 +198,26 @@ def test_doctor_asks_every_credential_for_the_list_of_models(
     assert "not accepted" in lines["fails openai#2"]
     assert {one.target for one in provider.received} == {"/models"}
     assert "sk-" not in done.stdout
+
+
+def test_tokens_are_counted_with_the_next_credential_when_the_first_is_rejected(tmp_path: Path) -> None:
+    refused = json.dumps(
+        {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
+    ).encode()
+
+    def speak() -> bytes:
+        accepted = provider.received[-1].headers["x-api-key"] == "sk-good"
+        return whole(b'{"input_tokens": 41}') if accepted else whole(refused, status="401 Unauthorized")
+
+    with ScriptedProvider(speak) as provider:
+        mine = {"base_url": provider.url, "credentials": [{"key": "sk-bad", "weight": 1000}, "sk-good"]}
+        written = json.dumps({"providers": {"anthropic": mine}})
+        with GatewayProcess(tmp_path, written) as gateway:
+            body = {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hello"}]}
+            for _ in range(2):
+                answer = httpx.post(f"{gateway.url}/v1/messages/count_tokens", json=body, timeout=20, trust_env=False)
+                assert answer.json()["input_tokens"] == 41, answer.text
+            row = health(gateway, "anthropic")["credentials"][0]
+            assert (row["state"], row["reason"]) == ("benched", "credential_rejected")
+    assert [one.headers["x-api-key"] for one in provider.received] == ["sk-bad", "sk-good", "sk-good"]
+    assert {one.target.rpartition("/")[2] for one in provider.received} == {"count_tokens"}

@@ -116,6 +116,9 @@ def test_a_budget_in_dong(sandbox: SimulatedProviders, choosing: GatewayProcess)
     assert explained(choosing, low)["decision"]["asked"]["budget"].startswith("499 VND")
     nothing = ask(choosing, "low", polyroute={"budget": "0.01 VND"})
     assert (nothing.status_code, nothing.json()["error"]["code"]) == (402, "over_budget")
+    told = nothing.headers["x-polyroute-explain"]
+    assert told.startswith("cheapest: no target; budget 0.01 VND")
+    assert "over the budget of" in told
     refused = explained(choosing, nothing)
     assert {drop["cause"] for drop in refused["decision"]["drops"]} == {"budget"}
 
@@ -244,3 +247,16 @@ def test_the_command_explains_a_request_and_sends_nothing(
     assert missing.returncode == 2
     assert "nothing.json cannot be read" in missing.stderr
     assert sandbox.seen() == []
+
+
+@pytest.mark.parametrize("what", [CHAT, STREAM], ids=lambda what: what.name)
+def test_an_error_tells_the_decision_too_when_that_is_asked_for(
+    sandbox: SimulatedProviders, choosing: GatewayProcess, what: Ask
+) -> None:
+    for provider in ("openai", "together"):
+        sandbox.break_down(provider, "status", status=503)
+    failed = ask(choosing, "plain", what)
+    assert failed.status_code >= 500
+    assert failed.headers["x-polyroute-explain"] == "priority: openai/dear > together/cheap"
+    with httpx.Client(base_url=choosing.url, timeout=20, trust_env=False) as client:
+        assert "x-polyroute-explain" not in what.send(client, "plain").headers

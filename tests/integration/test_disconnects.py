@@ -21,6 +21,9 @@ ALLOWED = 2.0
 """What is allowed on a busy machine: far less than any timer."""
 
 
+MESSAGES = Ask("messages", "chat", "/v1/messages", {**STREAM.body, "max_tokens": 500})
+
+
 @contextmanager
 def asked(gateway: GatewayProcess, ask: Ask, model: str) -> Iterator[socket.socket]:
     """A connection on which a JSON request has been sent."""
@@ -65,16 +68,65 @@ def test_leaving_before_the_providers_headers(sandbox: SimulatedProviders, gatew
     assert attempt["outcome"] == "cancelled"
 
 
-def test_a_provider_is_left_at_once(sandbox: SimulatedProviders, gateway: GatewayProcess) -> None:
+@pytest.mark.parametrize("ask", [CHAT, STREAM, SPEECH], ids=lambda ask: ask.name)
+def test_a_provider_is_left_at_once(sandbox: SimulatedProviders, gateway: GatewayProcess, ask: Ask) -> None:
     """The quickest of a few times shows what the gateway does, the others what else the machine does."""
     times = []
     for number in range(5):
         sandbox.reset()
         sandbox.break_down("openai", "hang")
-        with asked(gateway, STREAM, f"openai/leaving-at-once-{number}") as connection:
+        with asked(gateway, ask, f"openai/leaving-at-once-{ask.name}-{number}") as connection:
             sandbox.await_request("openai")
             times.append(leave_and_time(connection, sandbox))
     assert min(times) < AT_ONCE
+
+
+@pytest.mark.parametrize("ask", [STREAM, MESSAGES], ids=["openai", "anthropic"])
+def test_the_rescuing_provider_is_left_at_once_too(
+    sandbox: SimulatedProviders, gateway: GatewayProcess, ask: Ask
+) -> None:
+    times = []
+    for _ in range(5):
+        sandbox.reset()
+        sandbox.break_down("openai", "cut", after_tokens=6)
+        sandbox.break_down("together", "hang")
+        with asked(gateway, ask, "chat-route") as connection:
+            received = read_until(connection, b"[sim")
+            sandbox.await_request("together")
+            times.append(leave_and_time(connection, sandbox, "together"))
+        request_id = received.partition(b"x-polyroute-request-id: ")[2].partition(b"\r\n")[0].decode()
+        entry = gateway.entry(request_id)
+        assert (entry["status"], entry["error_kind"]) == ("CANCELLED", "cancelled")
+        tried = [(attempt["provider"], attempt["outcome"]) for attempt in gateway.attempts(request_id)]
+        assert tried == [("openai", "failed"), ("together", "cancelled")]
+        assert len(gateway.sql("SELECT id FROM requests WHERE id = ?", request_id)) == 1
+        assert (sandbox.counters("openai")["requests"], sandbox.counters("together")["requests"]) == (1, 1)
+    assert min(times) < AT_ONCE
+
+
+def test_both_providers_of_a_hedged_request_are_left_at_once(
+    sandbox: SimulatedProviders, gateway: GatewayProcess
+) -> None:
+    times = []
+    for _ in range(5):
+        sandbox.reset()
+        sandbox.break_down("openai", "hang")
+        sandbox.break_down("together", "hang")
+        with asked(gateway, CHAT, "hedged") as connection:
+            sandbox.await_request("openai")
+            sandbox.await_request("together")
+            begun = time.monotonic()
+            leave_and_time(connection, sandbox)
+            sandbox.await_abort("together")
+            times.append(time.monotonic() - begun)
+    assert min(times) < AT_ONCE
+    rows = eventually(
+        lambda: len(found := gateway.sql("SELECT * FROM requests WHERE route = 'hedged'")) == len(times) and found
+    )
+    assert {row["status"] for row in rows} == {"CANCELLED"}
+    for row in rows:
+        tried = sorted((attempt["provider"], attempt["outcome"]) for attempt in gateway.attempts(row["id"]))
+        assert tried == [("openai", "cancelled"), ("together", "cancelled")]
 
 
 def test_leaving_while_the_first_of_two_targets_is_silent_asks_nobody_else(

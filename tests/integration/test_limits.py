@@ -76,6 +76,17 @@ def test_a_route_over_its_limit_is_refused_in_the_callers_words(sandbox: Simulat
         assert metrics(gateway)['polyroute_limit_refusals_total{limit="route"}'] == 2
 
 
+def test_the_running_minute_outlives_a_restart(sandbox: SimulatedProviders, tmp_path: Path) -> None:
+    written = config(sandbox, limits={"requests_per_minute": 4, "queue_seconds": 0.01})
+    with GatewayProcess(tmp_path, written) as gateway:
+        assert [chat(gateway, "tight").status_code for _ in range(4)] == [200, 200, 200, 429]
+    with GatewayProcess(tmp_path, written) as gateway:
+        refused = chat(gateway, "tight")
+        assert refused.status_code == 429, "the route's minute goes on"
+        assert 1 <= int(refused.headers["retry-after"]) <= 120
+        assert [chat(gateway, "text").status_code for _ in range(2)] == [200, 429], "and so does the provider's"
+
+
 def test_tokens_are_counted_as_they_turned_out(sandbox: SimulatedProviders, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, config(sandbox)) as gateway:
         first = chat(gateway, "tokens")
@@ -131,6 +142,42 @@ def test_a_busy_provider_is_passed_over_while_others_are_left_and_queued_for_whe
         first.status()
         assert waiting.status() == 200
         assert health(gateway, "openai")["queued"] == 0
+
+
+def test_a_full_provider_is_left_out_of_the_plan_and_the_decision_says_why(
+    sandbox: SimulatedProviders, tmp_path: Path
+) -> None:
+    with GatewayProcess(tmp_path, config(sandbox, limits={"requests_per_minute": 2})) as gateway:
+        asking = {"x-polyroute-explain": "1"}
+        answers = [chat(gateway, "rich", headers=asking) for _ in range(3)]
+        assert [one.headers["x-polyroute-provider"] for one in answers] == ["openai", "openai", "together"]
+        told = answers[2].headers["x-polyroute-explain"]
+        assert "not tried: openai/gpt-4o-mini (its limit of requests a minute is reached, for another " in told
+        entry = gateway.entry(answers[2].headers["x-polyroute-request-id"])
+        answer = httpx.get(f"{gateway.url}/admin/api/requests/{entry['id']}/explain", timeout=20, trust_env=False)
+        found = answer.json()
+        [drop] = found["decision"]["drops"]
+        assert (drop["target"], drop["cause"]) == ("openai/gpt-4o-mini", "limit")
+        assert drop["limit"] == drop["reason"]
+        assert found["replay"]["same"] is True
+        assert [one["target"] for one in found["attempts"]] == ["together/m"]
+
+
+def test_a_full_provider_is_come_back_to_and_waited_for_when_all_others_fail(
+    sandbox: SimulatedProviders, tmp_path: Path
+) -> None:
+    limits = {"concurrency": 1, "queue": 1, "queue_seconds": 30}
+    with GatewayProcess(tmp_path, config(sandbox, limits=limits)) as gateway:
+        sandbox.break_down("openai", "hang", seconds=2, times=1)
+        sandbox.break_down("together", "status", status=503)
+        first = Asking(gateway, "text")
+        sandbox.await_request("openai")
+        answer = chat(gateway, "rich")
+        assert (answer.status_code, answer.headers["x-polyroute-provider"]) == (200, "openai"), answer.text
+        first.status()
+        entry = gateway.entry(answer.headers["x-polyroute-request-id"])
+        tried = [(one["provider"], one["outcome"]) for one in gateway.attempts(entry["id"])]
+        assert tried == [("together", "failed"), ("openai", "served")]
 
 
 def test_who_waits_too_long_is_told_so(sandbox: SimulatedProviders, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ the official SDKs, which raise on whatever is not a proper answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
@@ -79,6 +79,7 @@ def routed(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFacto
                 routes[f"{ingress}-{scenario.name}-{way}"] = {"targets": targets, "timeouts": hasty}
     routes["openai-relayed"] = {"targets": ["openai/gpt-a", "groq/llama-b", "together/llama-c"], "timeouts": hasty}
     routes["openai-accounted"]["targets"] = ["openai/gpt-4o-mini", "groq/llama-3.3-70b-versatile"]
+    routes["anthropic-accounted"]["targets"] = ["anthropic/claude-haiku-4-5", "groq/llama-3.3-70b-versatile"]
     routes["openai-opted-out"]["rescue"] = "error"
     routes["openai-anew"]["rescue"] = "restart"
     routes["openai-twin"] = {
@@ -210,6 +211,34 @@ def openai_caller(routed: GatewayProcess) -> Iterator[Caller]:
     found.close()
 
 
+_NAMED = {
+    "test_a_refusal_by_the_content_filter_is_told_as_one": "content-filter",
+    "test_a_fallback_that_refuses_to_go_on_in_the_assistants_words_is_told_to_go_on": "prefill-refused",
+    "test_a_fallback_that_refuses_prefill_serves_whole_answers": "prefill-refused",
+    "test_flapping_over_twenty_requests_is_never_felt": "flapping",
+    "test_a_rescue_is_accounted_attempt_by_attempt": "accounted",
+    "test_a_fallback_of_a_whole_answer_is_accounted": "accounted",
+}
+_STREAMED = frozenset(
+    {
+        "test_a_fallback_that_refuses_to_go_on_in_the_assistants_words_is_told_to_go_on",
+        "test_a_rescue_is_accounted_attempt_by_attempt",
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def reported(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Put the test into the matrix of faults that the report shows."""
+    name = request.node.originalname
+    told = getattr(request.node, "callspec", None)
+    parameters = {} if told is None else told.params
+    scenario = parameters["scenario"].name if "scenario" in parameters else _NAMED.get(name)
+    if scenario is not None:
+        way = parameters.get("way", "streamed" if name in _STREAMED else "whole")
+        record_property("fault", (scenario, parameters["caller"], way))
+
+
 def first_of(caller: Caller) -> str:
     """The provider that fails."""
     return caller.ingress
@@ -304,8 +333,22 @@ def test_a_fallback_that_refuses_to_go_on_in_the_assistants_words_is_told_to_go_
     assert roles[-2:] == ["assistant", "user"]
 
 
-def test_flapping_over_twenty_requests_is_never_felt(
+def test_a_fallback_that_refuses_prefill_serves_whole_answers(
     sandbox: SimulatedProviders, routed: GatewayProcess, caller: Caller
+) -> None:
+    """A whole answer that broke off is asked for anew, so that there is nothing to go on from."""
+    first, second = first_of(caller), second_of(caller)
+    sandbox.break_down(first, "cut", after_tokens=40)
+    sandbox.break_down(second, "reject_prefill")
+    said = caller.ask("prefill-refused", "whole")
+    assert said.text.startswith(f"[simulated {second}/")
+    assert attempts_of(routed, said)[-1] == (second, "served", None)
+    assert sandbox.counters(second)["requests"] == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_flapping_over_twenty_requests_is_never_felt(
+    sandbox: SimulatedProviders, routed: GatewayProcess, caller: Caller, way: str
 ) -> None:
     first = first_of(caller)
     for number in range(20):
@@ -313,22 +356,23 @@ def test_flapping_over_twenty_requests_is_never_felt(
             sandbox.break_down(first, ("status", "reset", "cut")[number % 3])
         else:
             sandbox.mend(first)
-        said = caller.ask("usual", WAYS[number % 4 < 2])
+        said = caller.ask("usual", way)
         assert said.finishes in (("stop",), ("end_turn",))
         assert routed.entry(said.request_id)["status"] == "COMPLETED"
 
 
 def test_a_rescue_is_accounted_attempt_by_attempt(
-    sandbox: SimulatedProviders, routed: GatewayProcess, openai_caller: Caller
+    sandbox: SimulatedProviders, routed: GatewayProcess, caller: Caller
 ) -> None:
+    first = first_of(caller)
     sandbox.set("*", tokens_per_second=PACE)
-    sandbox.break_down("openai", "cut", after_tokens=40)
+    sandbox.break_down(first, "cut", after_tokens=40)
 
-    said = openai_caller.ask("accounted", "streamed")
+    said = caller.ask("accounted", "streamed")
 
     entry = routed.entry(said.request_id)
     broken, served = routed.attempts(said.request_id)
-    assert (broken["provider"], broken["outcome"], broken["error_kind"]) == ("openai", "failed", "truncated")
+    assert (broken["provider"], broken["outcome"], broken["error_kind"]) == (first, "failed", "truncated")
     assert (served["provider"], served["outcome"]) == ("groq", "served")
     assert broken["output_tokens"] in (39, 40)
     assert broken["cost_usd"] > 0
@@ -336,6 +380,22 @@ def test_a_rescue_is_accounted_attempt_by_attempt(
     assert entry["cost_usd"] == pytest.approx(broken["cost_usd"] + served["cost_usd"])
     assert entry["output_tokens"] == broken["output_tokens"] + served["output_tokens"]
     assert (entry["actual_provider"], entry["actual_model"]) == ("groq", "llama-3.3-70b-versatile")
+
+
+def test_a_fallback_of_a_whole_answer_is_accounted(
+    sandbox: SimulatedProviders, routed: GatewayProcess, caller: Caller
+) -> None:
+    sandbox.break_down(first_of(caller), "status", status=503)
+    said = caller.ask("accounted", "whole")
+    entry = routed.entry(said.request_id)
+    *failed, served = routed.attempts(said.request_id)
+    assert {(row["provider"], row["outcome"], row["output_tokens"]) for row in failed} == {
+        (first_of(caller), "failed", None)
+    }
+    assert served["cost_usd"] > 0
+    assert entry["cost_usd"] == pytest.approx(served["cost_usd"])
+    assert entry["output_tokens"] == served["output_tokens"] > 0
+    assert (entry["actual_provider"], entry["usage_estimated"]) == ("groq", 0)
 
 
 def test_a_stream_is_rescued_twice(sandbox: SimulatedProviders, routed: GatewayProcess, openai_caller: Caller) -> None:

@@ -70,6 +70,21 @@ class ProviderAccess:
             self.limiter = earlier.limiter
             self._waiting = earlier._waiting
 
+    def watch(self, names: set[str], name: str) -> None:
+        """From now on `name` is among `names` while there is something to decide."""
+        if self.limiter is not None:
+            names.add(name)
+        else:
+            self.pool.watch(names, name)
+
+    def refusal(self, model: str, tokens: int, now: float) -> Refused | None:
+        """What stands in the way of an attempt now; nothing is taken."""
+        if self._waiting and self.limits is not None and self.limits.concurrency is not None:
+            return Refused("concurrency", 1.0)
+        if self.pool.states and not self.pool.has_free(model, tokens, now):
+            return self._why_not(model, tokens, now, ())
+        return None if self.limiter is None else self.limiter.check(tokens, now)
+
     # ---------------------------------------------------------------- one attempt
 
     def enter(

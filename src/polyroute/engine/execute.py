@@ -5,29 +5,30 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
 from polyroute.dialects.registry import is_chat
 from polyroute.engine.access import WHY_NOT, Ticket
+from polyroute.engine.answer_headers import content_type, header_text, target_headers
 from polyroute.engine.answers import Answer, StreamAnswer, WholeAnswer
 from polyroute.engine.attempts import Attempt
 from polyroute.engine.delivered import Delivered
 from polyroute.engine.drills import Drills, rehearse
-from polyroute.engine.failures import all_failed, broken_answer, render_stream_error
+from polyroute.engine.failures import all_failed, broken_answer, name_timer, render_stream_error
 from polyroute.engine.hedging import Hedging
 from polyroute.engine.holds import Hold
 from polyroute.engine.lanes import Conversation, LaneOpener, open_lane
 from polyroute.engine.limits import estimate_tokens
+from polyroute.engine.passed_over import PassedOver
 from polyroute.engine.planning import Planned
 from polyroute.engine.race import race
 from polyroute.engine.rescue import Rescue, missing_end
 from polyroute.engine.runtime import Choice, LiveProvider, Runtime
 from polyroute.engine.settlement import Settlement, format_cost
 from polyroute.engine.wishes import patience, rescue_mode
-from polyroute.ports import NO_OPTIONS, AnswerReader, Call, Headers, Timeouts, Transport, WireResponse
+from polyroute.ports import NO_OPTIONS, AnswerReader, Call, Timeouts, Transport, WireResponse
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.limits import Refused
 from polyroute.routing.retry import NextCredential, NextTarget, RetryPolicy, SameTarget, Stop, Tried, next_step
@@ -67,6 +68,8 @@ class LongWork(msgspec.Struct, frozen=True, kw_only=True):
 
 class Execution:
     """One request on its way through its plan."""
+
+    _passed_over: PassedOver | None = None
 
     def __init__(
         self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
@@ -118,21 +121,32 @@ class Execution:
             match outcome:
                 case NextTarget(to="other_model"):
                     failed = self._failed_target()
-                    left = self._left = deque(other for other in left if other.model != failed.model)
+                    further = (*left, *self._passed.take())
+                    left = self._left = deque(other for other in further if other.model != failed.model)
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
                     failed = self._failed_target()
-                    detour = self._planned.detour(self._call, to, failed, left, tried, self._loop.time())
+                    further = (*left, *self._passed.take())
+                    detour = self._planned.detour(self._call, to, failed, further, tried, self._loop.time())
                     left = self._left = deque(detour)
                 case NextTarget():
                     pass
                 case Stop():
                     break
+            if not left:
+                left = self._left = self._passed.revisit(self._runtime.providers, self._call, self._loop.time())
         if not self._settlement.failures:
             raise self._refusal or PolyrouteError(
                 ErrorKind.UNAVAILABLE, "Every target's breaker opened while this request waited."
             )
         raise all_failed(self._settlement.failures, self._call.id)
+
+    @property
+    def _passed(self) -> PassedOver:
+        """Targets for which there was no room so far."""
+        if self._passed_over is None:
+            self._passed_over = PassedOver(self._plan)
+        return self._passed_over
 
     def _failed_target(self) -> Target:
         last = self._settlement.failures[-1][0]
@@ -213,7 +227,7 @@ class Execution:
                 failure,
                 Tried(
                     on_target=tries,
-                    targets_left=targets_left + self._planned.reserve(failure.kind),
+                    targets_left=targets_left + len(self._passed.targets) + self._planned.reserve(failure.kind),
                     credentials_left=credentials_left,
                 ),
                 RetryPolicy(retries=self._choice.retries, filtered_falls_over=self._planned.filtered_falls_over),
@@ -239,7 +253,7 @@ class Execution:
         access, now = provider.access, self._loop.time()
         if begun is not None:
             return access.carry_on(begun.credential, now) or access.open
-        tokens, last = estimate_tokens(self._call), targets_left == 0
+        tokens, last = estimate_tokens(self._call), targets_left == 0 and not self._passed.targets
         point = random.random()  # noqa: S311 (spreads load; nothing secret)
         found: Ticket | Refused | None = None
         try:
@@ -254,6 +268,7 @@ class Execution:
         reason = WHY_NOT[found.limit]
         self._settlement.passed_over(target, f"{target.provider}: {reason}")
         if not last:
+            self._passed.targets.append(target)
             return NextTarget()
         self._refusal = PolyrouteError(
             ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after
@@ -291,8 +306,8 @@ class Execution:
                 raise AttemptFailed(await self._classify(provider, response))
             if lane.model is not None:
                 record.model = lane.model
-            content_type = _content_type(response.headers)
-            reader = lane.reader(content_type)
+            told_type = content_type(response.headers)
+            reader = lane.reader(told_type)
             rest = None if call.stream else response.rest()
             if rest is None:
                 out, whole = await self._read(response, reader, timeouts, sent_at)
@@ -303,7 +318,7 @@ class Execution:
             raise
         return Attempt(
             provider, target, lane, response, reader, record, timeouts=timeouts,
-            media_type=lane.media_type(content_type), out=out, whole=whole,
+            media_type=lane.media_type(told_type), out=out, whole=whole,
         )  # fmt: skip
 
     async def _classify(self, provider: LiveProvider, response: WireResponse) -> Failure:
@@ -327,7 +342,7 @@ class Execution:
             try:
                 data = await response.receive(limit)
             except AttemptFailed as failed:
-                raise _name_timer(failed, stream=stream) from failed
+                raise name_timer(failed, stream=stream) from failed
             if not data:
                 held.append(reader.end())
                 return b"".join(held), True
@@ -344,13 +359,13 @@ class Execution:
         headers = [
             (b"content-type", attempt.media_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
-            *_target_headers(target if lane.model is None else Target(target.provider, lane.model)),
+            *target_headers(target if lane.model is None else Target(target.provider, lane.model)),
             (b"x-polyroute-attempts", b"%d" % settlement.attempts),
         ]
         if lane.dropped:
-            headers.append((b"x-polyroute-dropped", _header_text(", ".join(lane.dropped))))
+            headers.append((b"x-polyroute-dropped", header_text(", ".join(lane.dropped))))
         if lane.notes:
-            headers.append((b"x-polyroute-notes", _header_text("; ".join(lane.notes))))
+            headers.append((b"x-polyroute-notes", header_text("; ".join(lane.notes))))
         if simulated:
             headers.append((b"x-polyroute-simulated", b"1"))
         settlement.first_token(attempt.record)
@@ -363,7 +378,9 @@ class Execution:
             if settlement.cost is not None:
                 headers.append((b"x-polyroute-cost-usd", format_cost(settlement.cost).encode()))
             return WholeAnswer(response.status, headers, attempt.out)
-        can_be_rescued = self._rescue != "error" and self._left and is_chat(self._call.dialect)
+        can_be_rescued = (
+            self._rescue != "error" and (self._left or self._passed.targets) and is_chat(self._call.dialect)
+        )
         delivered = Delivered(self._call.dialect) if can_be_rescued else None
         return StreamAnswer(
             headers, attempt, self, deadline=self._deadline, delivered=delivered, loop=self._loop, recorder=recorder
@@ -392,6 +409,7 @@ class Execution:
 
     async def rescue(self, attempt: Attempt, failure: Failure, delivered: Delivered) -> Attempt | None:
         """The attempt that goes on with a broken stream; None when nobody can."""
+        self._left.extend(self._passed.revisit(self._runtime.providers, self._call, self._loop.time()))
         self._more = 4 * attempt.reader.seen.characters  # the next prompt holds what was said so far
         rescue = Rescue(self._conversation, self._rescue, self._left, self._runtime, self._settlement, self._deadline)
         followed = await rescue.run(attempt, failure, delivered, self.try_target)
@@ -408,33 +426,3 @@ class Execution:
     def render_error(self, error: PolyrouteError) -> bytes | None:
         """How a relayed stream says that it failed; None where its dialect has no words for that."""
         return render_stream_error(self._call, error)
-
-
-def _content_type(headers: Headers) -> bytes:
-    for name, value in headers:
-        if name == b"content-type":
-            return value.lower()
-    return b""
-
-
-@lru_cache(maxsize=1024)
-def _target_headers(target: Target) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"x-polyroute-provider", _header_text(target.provider)),
-        (b"x-polyroute-model", _header_text(target.model)),
-    )
-
-
-def _header_text(text: str) -> bytes:
-    """Text as a header value: what a header cannot hold is percent-encoded or left out."""
-    if text.isascii() and text.isprintable():
-        return text.encode()
-    return text.encode("ascii", "backslashreplace").replace(b"\r", b" ").replace(b"\n", b" ")
-
-
-def _name_timer(failed: AttemptFailed, *, stream: bool) -> AttemptFailed:
-    """Say which patience ran out, which the transport cannot know."""
-    if failed.failure.kind is not ErrorKind.TIMEOUT:
-        return failed
-    what = "The provider sent no content in time." if stream else "The provider stopped sending."
-    return AttemptFailed(msgspec.structs.replace(failed.failure, message=what))

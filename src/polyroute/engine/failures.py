@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from polyroute.dialects.registry import codec, is_chat
 from polyroute.ports import Call
 from polyroute.types.chat import ChatRequest
-from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
+from polyroute.types.errors import ERROR_TABLE, AttemptFailed, ErrorKind, FailedAttempt, Failure, PolyrouteError
 
 
 def all_failed(failures: list[tuple[FailedAttempt, Failure]], request_id: str) -> PolyrouteError:
@@ -46,3 +48,11 @@ def render_stream_error(call: Call, error: PolyrouteError) -> bytes | None:
         return None
     request = ChatRequest(model=call.model, messages=(), stream=True)
     return codec(call.dialect).renderer(request, call.id, 0).error(error)
+
+
+def name_timer(failed: AttemptFailed, *, stream: bool) -> AttemptFailed:
+    """Say which patience ran out, which the transport cannot know."""
+    if failed.failure.kind is not ErrorKind.TIMEOUT:
+        return failed
+    what = "The provider sent no content in time." if stream else "The provider stopped sending."
+    return AttemptFailed(msgspec.structs.replace(failed.failure, message=what))

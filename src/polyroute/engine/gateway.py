@@ -27,6 +27,7 @@ from polyroute.routing.breakers import Breakers
 from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
 from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.health import ProbeHealth
 from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
 from polyroute.types.records import KeyRecord
 
@@ -46,6 +47,7 @@ class Gateway:
         self.transport = transport
         self.limits = CallLimits()
         self.drills: Drills = {}
+        self.probes: dict[str, ProbeHealth] = {}
         self.budgets: Budgets | None = None
         """None while there are no budgets."""
         self.closed: str | None = None

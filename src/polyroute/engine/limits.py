@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from polyroute.ports import Call, Headers
-from polyroute.routing.limits import Limiter, Refused
+from polyroute.routing.limits import Limiter, Minutes, Refused
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.limits import Limits
 from polyroute.types.records import RequestRecord
@@ -62,6 +62,10 @@ class CallLimits:
 
     def __init__(self) -> None:
         self.limiters: dict[str, Limiter] = {}
+        self.earlier: dict[str, Minutes] = {}
+        """What an earlier process knew of limiters that were not asked for yet."""
+        self.introduce: Callable[[str, Limiter, float], None] | None = None
+        """Tells a limiter that is new here what the other workers have let through."""
         self.refusals: dict[str, int] = {"key": 0, "route": 0}
 
     def admit(self, call: Call, route: str, route_limits: Limits | None, now: float) -> Admitted:
@@ -88,6 +92,10 @@ class CallLimits:
             if len(self.limiters) >= _MOST:
                 self.limiters = {key: one for key, one in self.limiters.items() if one.spent(now).under_way}
             found = self.limiters[name] = Limiter(limits)
+            if self.earlier and (minutes := self.earlier.pop(name, None)) is not None:
+                found.resume(minutes, now)
+            if self.introduce is not None:
+                self.introduce(name, found, now)
         return found
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
 from polyroute.catalog.money import Amount, read_amount
+from polyroute.engine.access import WHY_NOT
 from polyroute.engine.admission import check_route
 from polyroute.engine.envelope import invalid
+from polyroute.engine.limits import estimate_tokens
 from polyroute.engine.runtime import Choice, Runtime
 from polyroute.ports import NO_OPTIONS, Call, Options
 from polyroute.routing.breakers import Breakers
@@ -36,6 +38,7 @@ from polyroute.types.plans import Plan, Target
 
 _NOTHING: frozenset[Any] = frozenset()
 _PARAMETERS = frozenset(ChatRequest.__struct_fields__) - frozenset(Capability)
+_NO_LIMITS: Mapping[str, str] = {}
 _MOST_SHARED = 4096
 _CHAIN_OF: dict[ErrorKind, Restriction] = {
     ErrorKind.CONTEXT_TOO_LONG: "longer_context",
@@ -59,13 +62,14 @@ class SharedDecision:
 class Planned:
     """A request's plan, the decision behind it, and its further plans for failures that have a chain of their own."""
 
-    __slots__ = ("_choice", "_planner", "_planning", "_request", "decision", "detours", "plan")
+    __slots__ = ("_choice", "_planner", "_planning", "_request", "_runtime", "decision", "detours", "plan")
 
     def __init__(
-        self, planning: Planning, choice: Choice, planner: RoutePlanner, request: PlanRequest, plan: Plan,
-        decision: Decision | SharedDecision,
+        self, planning: Planning, runtime: Runtime, choice: Choice, planner: RoutePlanner, request: PlanRequest,
+        plan: Plan, decision: Decision | SharedDecision,
     ) -> None:  # fmt: skip
         self._planning = planning
+        self._runtime = runtime
         self._choice = choice
         self._planner = planner
         self._request = request
@@ -105,7 +109,7 @@ class Planned:
             contexts = {one.target: one.context for one in self._planner.candidates}
             short = contexts.get(failed)
             return [other for other in left if short is None or (contexts.get(other) or short + 1) > short]
-        facts = self._planning.facts(now)
+        facts = self._planning.facts(now, limited_targets(self._runtime, planner, call, now))
         request = msgspec.structs.replace(self._request, policy=None)
         if planner.contested or planner.sized:  # which may be more than the route itself had to know
             required = _requirements(call, planner.contested, sized=planner.sized)
@@ -133,11 +137,11 @@ class Planning:
         self._shared: dict[int, tuple[Plan, SharedDecision]] = {}
         self._ready: dict[tuple[RoutePlanner, Dialect], tuple[PlanRequest, Plan, SharedDecision]] = {}
 
-    def facts(self, now: float) -> Facts:
+    def facts(self, now: float, limited: Mapping[str, str] = _NO_LIMITS) -> Facts:
         """The state of the world at a time of the event loop."""
         return Facts(
             now=now, random=random.random(), breakers=self.breakers.restricted,  # noqa: S311 (spreads load)
-            targets=self.observations.facts,
+            targets=self.observations.facts, limited=limited,
         )  # fmt: skip
 
     def plan(self, runtime: Runtime, choice: Choice, call: Call, now: float, *, allow_empty: bool = False) -> Planned:
@@ -148,8 +152,10 @@ class Planning:
             options is NO_OPTIONS and planner.plain and choice.split is None and call.fields is not None
             and not self.breakers.restricted and call.fields.keys() <= PLAIN_FIELDS
         )  # fmt: skip
-        if plain and (ready := self._ready.get((planner, call.dialect))) is not None:
-            return Planned(self, choice, planner, *ready)
+        if plain and (ready := self._ready.get((planner, call.dialect))) is not None and not (
+            runtime.constrained and limited_targets(runtime, planner, call, now)
+        ):  # fmt: skip
+            return Planned(self, runtime, choice, planner, *ready)
         needs, tags = _NOTHING, _NOTHING
         amount: Amount | None = None
         if options is not NO_OPTIONS:
@@ -177,7 +183,7 @@ class Planning:
             policy=options.policy,
         )
         self.observing = self.observing or runtime.observes or planner.observes(options.policy)
-        facts = self.facts(now)
+        facts = self.facts(now, limited_targets(runtime, planner, call, now))
         plan = planner.plan(request, facts)
         if plan.settled and complexity is None:
             decision: Decision | SharedDecision = self._share(planner, request, plan, options.fallbacks)
@@ -188,7 +194,7 @@ class Planning:
             )  # fmt: skip
         if plain and plan.targets and isinstance(decision, SharedDecision):
             self._keep(planner, request, plan, decision)
-        planned = Planned(self, choice, planner, request, plan, decision)
+        planned = Planned(self, runtime, choice, planner, request, plan, decision)
         if not plan.targets and not allow_empty:
             raise NoTarget(planned)
         return planned
@@ -213,6 +219,22 @@ class Planning:
             self._shared.clear()
         self._shared[id(plan)] = (plan, shared)  # the plan is held, so that its id stays its own
         return shared
+
+
+def limited_targets(runtime: Runtime, planner: RoutePlanner, call: Call, now: float) -> Mapping[str, str]:
+    """The planner's targets that may not be asked just now, and why: limits that are reached, benched credentials."""
+    if not runtime.constrained:
+        return _NO_LIMITS
+    found: dict[str, str] = {}
+    for name, candidate in zip(planner.names, planner.candidates, strict=True):
+        target = candidate.target
+        if target.provider not in runtime.constrained:
+            continue
+        refused = runtime.providers[target.provider].access.refusal(target.model, estimate_tokens(call), now)
+        if refused is not None:
+            wait = f", for another {refused.retry_after:.1f} s" if refused.limit != "concurrency" else ""
+            found[name] = f"{WHY_NOT[refused.limit]}{wait}"
+    return found
 
 
 def planner_of(runtime: Runtime, decision: Decision) -> RoutePlanner | None:

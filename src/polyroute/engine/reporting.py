@@ -119,6 +119,7 @@ class HealthDesk:
             drill=None if drill is None else DrillHealth(
                 fault=drill.described, operation=drill.operation, ends_in=round(max(drill.until - now, 0.0), 1)
             ),
+            probe=self._gateway.probes.get(name),
         )  # fmt: skip
 
     def _breakers(self, provider: str, clock: float) -> Iterable[BreakerHealth]:

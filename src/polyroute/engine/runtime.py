@@ -125,6 +125,10 @@ class Runtime:
         self.observes = catalog.defaults.policy in OBSERVED or any(
             route.policy in OBSERVED or route.same_model in ("price", "latency") for route in catalog.routes.values()
         )
+        self.constrained: set[str] = set()
+        """Providers with limits, several credentials or a benched one: all others can be asked at any time."""
+        for name, provider in providers.items():
+            provider.access.watch(self.constrained, name)
         self._choices: dict[tuple[str, Operation], Choice] = {}
         self._variants: dict[tuple[str, Operation, tuple[str, ...], Level | None], RoutePlanner] = {}
 

@@ -17,6 +17,7 @@ from polyroute.engine.planning import Planned, SharedDecision
 from polyroute.engine.totals import add_cost, add_usage, estimate_usage
 from polyroute.ports import Call, Ledger, Observation, PriceBook
 from polyroute.routing.decision import encode_decision
+from polyroute.routing.explanation import summarise
 from polyroute.routing.observations import Observations
 from polyroute.types.errors import ERROR_TABLE, ErrorKind, FailedAttempt, Failure, PolyrouteError
 from polyroute.types.plans import Target
@@ -268,7 +269,9 @@ class Settlement:
         self.refused(error)
 
     def refused(self, error: PolyrouteError) -> None:
-        """The request ends with an error (or CANCELLED)."""
+        """The request ends with an error (or CANCELLED), which tells the decision where the caller wants to see it."""
+        if self._call.options.explain and self._planned is not None:
+            error.headers = (*error.headers, (b"x-polyroute-explain", summarise(self._planned.whole).encode()))
         record = self._record
         record.http_status = error.status
         record.error_kind, record.error_message = error.kind, error.message

@@ -19,7 +19,7 @@ from polyroute.engine.health import HealthRecorder
 from polyroute.routing.breaker import BreakerSnapshot
 from polyroute.routing.credentials import Bench
 from polyroute.routing.health import ProviderWindows
-from polyroute.routing.limits import Limiter, Spent
+from polyroute.routing.limits import Limiter, Minute, Minutes, Spent
 from polyroute.types.exchange import Shared, StateExchange
 from polyroute.types.health import Totals
 
@@ -44,6 +44,7 @@ class Facts(msgspec.Struct, kw_only=True):
     refusals: dict[str, int] = msgspec.field(default_factory=dict)
     windows: dict[str, ProviderWindows] = msgspec.field(default_factory=dict)
     totals: Totals = msgspec.field(default_factory=Totals)
+    minutes: dict[str, Minutes] = msgspec.field(default_factory=dict)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -89,6 +90,8 @@ class Sharing:
             self._recorder.resume(own.windows, own.totals)
             self._gateway.limits.refusals.update(own.refusals)
             self._adopt(own)
+            self._resume_limits(own)
+        self._gateway.limits.introduce = self._introduce
         await self.round()
         self._task = asyncio.create_task(self._run())
 
@@ -161,7 +164,21 @@ class Sharing:
             refusals=dict(gateway.limits.refusals),
             windows=self._recorder.windows,
             totals=self._recorder.totals,
+            minutes={
+                name: _on_clock(kept, offset)
+                for name, limiter in self._limiters()
+                if (kept := limiter.kept(now)) != (None, None)
+            },
         )
+
+    def _resume_limits(self, own: Facts) -> None:
+        """The running minute goes on where the earlier run of this worker left it."""
+        now = asyncio.get_running_loop().time()
+        earlier = {name: _on_clock(minutes, -self._offset) for name, minutes in own.minutes.items()}
+        for name, limiter in self._limiters():
+            if name in earlier:
+                limiter.resume(earlier.pop(name), now)
+        self._gateway.limits.earlier = earlier
 
     def _limiters(self) -> Iterator[tuple[str, Limiter]]:
         yield from self._gateway.limits.limiters.items()
@@ -211,15 +228,20 @@ class Sharing:
         self._recent = {
             name: kept for name, rows in self._recent.items() if (kept := [row for row in rows if row[0] > now - 60.0])
         }
-        fed = set()
-        for name, limiter in self._limiters():
-            fed.add(id(limiter))
-            requests, tokens = fresh.get(name, (0, 0))
-            if id(limiter) not in self._fed:
-                rows = self._recent.get(name, [])
-                requests, tokens = sum(row[1] for row in rows), sum(row[2] for row in rows)
-            limiter.count_elsewhere(requests, tokens, under_way.get(name, 0), now)
-        self._fed = fed
+        limiters = dict(self._limiters())
+        for name, limiter in limiters.items():
+            if id(limiter) in self._fed:
+                limiter.count_elsewhere(*fresh.get(name, (0, 0)), under_way.get(name, 0), now)
+            else:
+                self._introduce(name, limiter, now)
+        self._fed = {id(limiter) for limiter in limiters.values()}
+
+    def _introduce(self, name: str, limiter: Limiter, now: float) -> None:
+        """Tell a limiter that is new here of the others' last minute."""
+        rows = [row for row in self._recent.get(name, ()) if row[0] > now - 60.0]
+        under_way = sum(facts.spent[name].under_way for here, facts in self.others if here and name in facts.spent)
+        limiter.count_elsewhere(sum(row[1] for row in rows), sum(row[2] for row in rows), under_way, now)
+        self._fed.add(id(limiter))
 
     # ---------------------------------------------------------------- drills
 
@@ -286,6 +308,12 @@ def _shifted(snapshot: BreakerSnapshot, offset: float) -> BreakerSnapshot:
         until=snapshot.until + offset if snapshot.until else 0.0,
         changed_at=max(snapshot.changed_at + offset, _FIRST) if snapshot.changed_at else 0.0,
     )
+
+
+def _on_clock(minutes: Minutes, offset: float) -> Minutes:
+    """With their beginnings on another clock."""
+    requests, tokens = (None if one is None else Minute(one.start + offset, one.count, one.before) for one in minutes)
+    return requests, tokens
 
 
 def _moved(bench: Bench, offset: float) -> Bench:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 
@@ -10,6 +11,7 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import Credential, Timeouts, Transport, WireRequest
 from polyroute.providers.registry import build_adapter
 from polyroute.types.errors import AttemptFailed, ErrorKind
+from polyroute.types.health import ProbeHealth
 from polyroute.types.operations import Operation
 from polyroute.types.plans import Target
 
@@ -22,12 +24,14 @@ _MENDING = {
 
 
 class LiveCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of asking. `ok` is None where there is nothing that could be asked for free."""
+    """What came of asking. `ok` is None where there is nothing that could be asked for free; `down`: the provider could not
+    be reached, or failed."""
 
     provider: str
     credential: str | None
     ok: bool | None
     told: str
+    down: bool = False
 
 
 async def check_live(
@@ -36,8 +40,8 @@ async def check_live(
     """Ask one provider with one credential, for at most `patience` seconds. Never raises for what the provider does."""
     label = None if credential is None else credential.label
 
-    def result(ok: bool | None, told: str) -> LiveCheck:
-        return LiveCheck(provider=row.name, credential=label, ok=ok, told=told)
+    def result(ok: bool | None, told: str, *, down: bool = False) -> LiveCheck:
+        return LiveCheck(provider=row.name, credential=label, ok=ok, told=told, down=down)
 
     adapter = build_adapter(row)
     endpoint = adapter.endpoint(Operation.CHAT, row.endpoints[0].dialect) or row.endpoints[0]
@@ -54,7 +58,7 @@ async def check_live(
         response = await transport.send(request, Timeouts(headers=patience), deadline)
         body = await response.read(deadline, _LARGEST)
     except AttemptFailed as failed:
-        return result(False, f"{failed.failure.message} ({row.base_url})")
+        return result(False, f"{failed.failure.message} ({row.base_url})", down=True)
     took = f"{(loop.time() - began) * 1000:.0f} ms"
     if 200 <= response.status < 300:
         return result(True, f"answers in {took}")
@@ -63,4 +67,14 @@ async def check_live(
         return result(True, _MENDING[failure.kind])
     if response.status in (404, 405):
         return result(None, "it answers, but has no list of models at this address")
-    return result(False, _MENDING.get(failure.kind, failure.message) + f" (HTTP {response.status})")
+    return result(
+        False, _MENDING.get(failure.kind, failure.message) + f" (HTTP {response.status})", down=response.status >= 500
+    )
+
+
+async def free_probe(row: Provider, credential: Credential | None, transport: Transport) -> ProbeHealth | None:
+    """What a provider's free endpoint says just now; None where it has none."""
+    if row.models_path is None:
+        return None
+    found = await check_live(row, credential, transport, patience=5.0)
+    return ProbeHealth(at=time.time(), ok=found.ok, down=found.down, told=found.told)

@@ -73,12 +73,14 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the world for one plan. `random` is uniform in [0, 1). `breakers` are those that are not closed and at
-    ease (`Breakers.restricted`); `targets` are observations by `provider/model` (`Observations.facts`)."""
+    ease (`Breakers.restricted`); `targets` are observations by `provider/model` (`Observations.facts`); `limited` are why
+    targets may not be asked just now, in words, because of limits that are reached or benched credentials."""
 
     now: float
     random: float = 0.5
     breakers: Mapping[str, BreakerView] = msgspec.field(default_factory=dict)
     targets: Mapping[str, TargetFacts] = msgspec.field(default_factory=dict)
+    limited: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def target_name(target: Target) -> str:

@@ -78,7 +78,7 @@ class CredentialPool:
     """All credentials of one provider. `eased` says that there is nothing to decide: one credential at most, not benched
     and without limits of its own."""
 
-    __slots__ = ("_settings", "eased", "sole", "states")
+    __slots__ = ("_settings", "_watched", "eased", "sole", "states")
 
     def __init__(
         self,
@@ -91,6 +91,12 @@ class CredentialPool:
         self.states = [CredentialState(one, shares.get(one.label) or Share()) for one in credentials]
         self._settings = settings or BenchSettings()
         self.sole = credentials[0] if len(credentials) == 1 else None
+        self._watched: tuple[set[str], str] | None = None
+        self._ease()
+
+    def watch(self, names: set[str], name: str) -> None:
+        """From now on `name` is among `names` while there is something to decide."""
+        self._watched = (names, name)
         self._ease()
 
     def inherit(self, earlier: CredentialPool) -> None:
@@ -130,6 +136,13 @@ class CredentialPool:
                 return state
         return open_now[-1]
 
+    def has_free(self, model: str, tokens: int, now: float) -> bool:
+        """Whether some credential may be used now."""
+        return any(
+            state.bench(model, now) is None and (state.limiter is None or state.limiter.check(tokens, now) is None)
+            for state in self.states
+        )
+
     def least_bad(self, model: str, now: float, used: Collection[str] = ()) -> CredentialState | None:
         """When all are benched: the one that comes back first."""
         benched = [
@@ -163,7 +176,7 @@ class CredentialPool:
         if len(state.benches) >= _MOST_MODELS:
             state.benches.clear()
         state.benches[model] = Bench(failure.kind.value, now, now + seconds, times)
-        self.eased = False
+        self._set_eased(False)
 
     def succeed(self, label: str, model: str, now: float, started: float) -> None:
         """An attempt with a credential that was `started` then was answered: what had benched it before is over."""
@@ -196,7 +209,7 @@ class CredentialPool:
             state.left = (float(quota.requests_left), now + quota.requests_reset)
         if spent > 0 and self.sole is None:
             state.benches[model] = Bench(ErrorKind.RATE_LIMITED.value, now, now + min(spent, 3600.0))
-            self.eased = False
+            self._set_eased(False)
 
     def benches(self, now: float) -> dict[str, Bench]:
         """All benches that are remembered, lifted ones (whose reason is empty) included, by `key model`: for storage and
@@ -221,7 +234,7 @@ class CredentialPool:
                     state.benches[model] = Bench(
                         bench.reason, min(bench.since, now), min(bench.until, now + _LONGEST), bench.times
                     )
-                    self.eased = False
+                    self._set_eased(False)
 
     def release(self, now: float) -> None:
         """An operator's order: bench nobody."""
@@ -251,7 +264,14 @@ class CredentialPool:
         return min(grown, max(settings.longest, first))
 
     def _ease(self) -> None:
-        self.eased = len(self.states) <= 1 and all(state.limiter is None and not state.benches for state in self.states)
+        plain = len(self.states) <= 1
+        self._set_eased(plain and all(state.limiter is None and not state.benches for state in self.states))
+
+    def _set_eased(self, eased: bool) -> None:
+        self.eased = eased
+        if self._watched is not None:
+            names, name = self._watched
+            (names.discard if eased else names.add)(name)
 
 
 def _lifted(now: float) -> Bench:

@@ -34,7 +34,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     breakers only those of candidates; `prices` likewise, as (input, output, request) of `Terms`. `random` and `now` are the
     numbers that the planner was given; a `settled` plan needed neither. `fallbacks` are those that the caller asked for,
     `complexity` is what a route with a split found, `money` the budget in words. `detours` are further plans, for the chain
-    that each names, made when an attempt had failed.
+    that each names, made when an attempt had failed. `limited` are the candidates for which there was no room, and why.
     """
 
     route: str
@@ -65,6 +65,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     prices: dict[str, tuple[float | None, float | None, float | None]] = {}
     chain: Restriction | None = None
     detours: tuple[Decision, ...] = ()
+    limited: dict[str, str] = {}
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -125,6 +126,7 @@ def record(
         money=money,
         prices=planner.prices if priced else {},
         chain=chain,
+        limited={name: facts.limited[name] for name in names if name in facts.limited} if facts.limited else {},
     )
 
 
@@ -146,7 +148,13 @@ def replay(decision: Decision, planner: RoutePlanner) -> Plan:
         budget=decision.budget,
         policy=decision.asked_policy,
     )
-    facts = Facts(now=decision.now, random=decision.random, breakers=decision.breakers, targets=decision.observed)
+    facts = Facts(
+        now=decision.now,
+        random=decision.random,
+        breakers=decision.breakers,
+        targets=decision.observed,
+        limited=decision.limited,
+    )
     return planner.plan(request, facts)
 
 

@@ -65,6 +65,8 @@ def _looked_at(decision: Decision, name: str) -> dict[str, Any]:
     keys = (breaker_key(provider, decision.operation), breaker_key(provider, decision.operation, model))
     if breakers := {key: decision.breakers[key].state for key in keys if key in decision.breakers}:
         found["breakers"] = breakers
+    if name in decision.limited:
+        found["limit"] = decision.limited[name]
     seen = decision.observed.get(name)
     if seen is not None:
         found["observed"] = {

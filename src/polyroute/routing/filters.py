@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from polyroute.routing.breakers import BreakerView
 from polyroute.routing.candidates import Candidate, Entry, Facts, PlanRequest, RouteRules
 from polyroute.routing.policies import PolicyInputs, expected_cost
 from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Dialect, Operation
-from polyroute.types.plans import Drop, DropCause, Target
+from polyroute.types.plans import Drop, DropCause, Plan, Target
 
 
 def static_drop(
@@ -118,3 +120,20 @@ def breaker_drop(entry: Entry, breaker: BreakerView, now: float) -> Drop:
         case _:
             words = f"rests for another {wait:.1f} s{cause}"
     return Drop(entry.name, words, "breaker")
+
+
+def with_room(
+    main: list[Entry], fallbacks: list[Entry], limited: Mapping[str, str], drops: list[Drop]
+) -> tuple[list[Entry], list[Entry], bool]:
+    """Drop what may not be asked just now. Where nothing else is left all stay, to be waited for, and the last is True."""
+    free_main = [entry for entry in main if entry.name not in limited]
+    free_fallbacks = [entry for entry in fallbacks if entry.name not in limited]
+    if not free_main and not free_fallbacks:
+        return main, fallbacks, bool(main or fallbacks)
+    drops += [Drop(entry.name, limited[entry.name], "limit") for entry in (*main, *fallbacks) if entry.name in limited]
+    return free_main, free_fallbacks, False
+
+
+def held_back(plan: Plan) -> list[Target]:
+    """The targets that were dropped only because there was no room for a request at the moment."""
+    return [Target(*drop.target.partition("/")[::2]) for drop in plan.drops if drop.cause == "limit"]

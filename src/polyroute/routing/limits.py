@@ -54,6 +54,14 @@ class TokenBucket:
         return self._level
 
 
+class Minute(msgspec.Struct, frozen=True, array_like=True):
+    """What a window knows, to outlive its process: when it began, what was counted in it, and in the one before."""
+
+    start: float
+    count: float
+    before: float
+
+
 class SlidingWindow:
     """At most `limit` within any `seconds`, by two counters: the last window's counts as if it had been even.
 
@@ -119,6 +127,15 @@ class SlidingWindow:
     def learn(self, remaining: float, reset_after: float, now: float) -> None:
         """The provider's own count (rate-limit headers): so much is left for so many seconds. It can only tighten."""
         self._told, self._told_until = max(remaining, 0.0), now + max(reset_after, 0.0)
+
+    def kept(self, now: float) -> Minute | None:
+        """What is known; None when that is nothing."""
+        self._advance(now)
+        return Minute(self._start, self._count, self._before) if self._count or self._before else None
+
+    def resume(self, minute: Minute, now: float) -> None:
+        """Go on from what was known."""
+        self._start, self._count, self._before = min(minute.start, now), minute.count, minute.before
 
     def _advance(self, now: float) -> None:
         if self._told is not None and now >= self._told_until:
@@ -197,6 +214,10 @@ class Spent(msgspec.Struct, frozen=True, array_like=True):
     under_way: int = 0
 
 
+Minutes = tuple[Minute | None, Minute | None]
+"""Of requests and of tokens."""
+
+
 class Limiter:
     """The limits of one key, route, provider or credential. A refusal takes nothing from any of them."""
 
@@ -256,6 +277,17 @@ class Limiter:
         """What went through here, for other workers."""
         under_way = 0 if self._leases is None else self._leases.in_use(now)
         return Spent(self._spent_requests, self._spent_tokens, under_way)
+
+    def kept(self, now: float) -> Minutes:
+        """What the running minute knows, to outlive this process."""
+        requests, tokens = self._requests, self._tokens
+        return (None if requests is None else requests.kept(now), None if tokens is None else tokens.kept(now))
+
+    def resume(self, minutes: Minutes, now: float) -> None:
+        """Go on from what an earlier process knew."""
+        for window, minute in zip((self._requests, self._tokens), minutes, strict=True):
+            if window is not None and minute is not None:
+                window.resume(minute, now)
 
     def count_elsewhere(self, requests: int, tokens: int, under_way: int, now: float) -> None:
         """Other workers let so much more through since the last time, and have so many requests under way now."""

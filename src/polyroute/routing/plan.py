@@ -19,6 +19,7 @@ from polyroute.routing.filters import (
     let_through,
     size_of,
     static_drop,
+    with_room,
     within_budget,
     within_context,
 )
@@ -147,7 +148,8 @@ class RoutePlanner:
                 f"the budget is below the route's low budget of {rules.low_budget:.6f} USD: the cheapest goes first",
             )
         fits = request.tokens is None or view.smallest_context is None or size_of(request) <= view.smallest_context
-        if policy == "priority" and fits and budget is None and self._breakers.isdisjoint(facts.breakers):
+        calm = not facts.limited and self._breakers.isdisjoint(facts.breakers)
+        if policy == "priority" and fits and budget is None and calm:
             if view.plan is not None:
                 return view.plan
             if rules.same_model in ("listed", "direct") or not view.groups:
@@ -231,6 +233,10 @@ class RoutePlanner:
                     return self._probe(policy, refused, drops, facts.now)
                 drops += [breaker_drop(entry, breaker, facts.now) for entry, breaker in refused]
                 main, fallbacks = ready, ready_fallbacks
+        if facts.limited:
+            main, fallbacks, full = with_room(main, fallbacks, facts.limited, drops)
+            if full:
+                notes += ("every target is at its limit: room is waited for",)
         if policy == "priority":
             scores: tuple[float | None, ...] = tuple([entry.terms.priority for entry in main])
         else:

@@ -146,6 +146,7 @@ class _Source:
 
 _REFUSALS: tuple[tuple[DropCause, ErrorKind, str], ...] = (
     ("breaker", ErrorKind.UNAVAILABLE, "no target is available at the moment"),
+    ("limit", ErrorKind.RATE_LIMITED, "no target has room at the moment"),
     ("context", ErrorKind.CONTEXT_TOO_LONG, "the request is too long for every target"),
     ("budget", ErrorKind.OVER_BUDGET, "every target costs more than the budget"),
     ("capability", ErrorKind.UNSUPPORTED, "no target can do what the request needs"),

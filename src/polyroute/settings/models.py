@@ -169,6 +169,8 @@ class BreakerSettings(Section):
     """Seconds that are looked back."""
     cooldown: Seconds = 60.0
     """Seconds before a provider is tried again."""
+    probe: bool = True
+    """Ask an open provider's free list of models every 15 seconds, and leave it alone for longer while that fails."""
 
 
 class DefaultSettings(Section):

@@ -92,6 +92,16 @@ class DrillHealth(msgspec.Struct, frozen=True, kw_only=True):
     ends_in: float
 
 
+class ProbeHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What a free probe found, in words and at which second since the epoch. `ok` is None where the answer says neither;
+    `down`: the provider could not be reached, or failed."""
+
+    at: float
+    ok: bool | None
+    down: bool
+    told: str
+
+
 class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One provider. `reasons` say why it is not healthy; `uptime` is by window (`5m`, `1h`, `24h`); latency is that of
     served attempts within the last hour, `ttft` of streams' and answers' first content."""
@@ -108,6 +118,7 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     breakers: tuple[BreakerHealth, ...]
     credentials: tuple[CredentialHealth, ...]
     drill: DrillHealth | None
+    probe: ProbeHealth | None = None
 
 
 class LedgerHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ DropCause = Literal[
     "kind",
     "budget",
     "breaker",
+    "limit",
 ]
 
 

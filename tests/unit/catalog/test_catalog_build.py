@@ -258,7 +258,7 @@ def test_the_built_in_order():
         "aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai", "groq", "mistral",
     ]  # fmt: skip
     assert catalog.routes["image"].targets[0].provider == "openai"
-    assert set(catalog.routes) == {"text", "embedding", "image", "speech", "transcription"}
+    assert set(catalog.routes) == {"text", "embedding", "image", "speech", "transcription", "video", "music"}
     assert all(route.built_in for route in catalog.routes.values())
 
 

@@ -246,3 +246,48 @@ def test_durations_are_read(text: str, seconds: float | None) -> None:
 def test_faults_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a fault is"):
         parse_fault(text)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+async def test_workers_overshoot_a_limit_by_no_more_than_what_was_left_when_they_last_met(
+    tmp_path: Path, workers: int
+) -> None:
+    limits = Limits(requests_per_minute=12)
+    everybody = [Worker(tmp_path) for _ in range(workers)]
+    for worker in everybody:
+        await worker.sharing.start()
+    assert await admitted(everybody[0], limits, 6) == 6
+    await both(*everybody)
+    passed = 6
+    for worker in everybody:  # also those that were never asked before
+        passed += await admitted(worker, limits, 100)
+    assert passed <= 6 + workers * 6
+    await both(*everybody)
+    for worker in everybody:
+        assert await admitted(worker, limits, 100) == 0, "what was too much is known now"
+        await worker.sharing.stop()
+
+
+async def admitted(worker: Worker, limits: Limits, asked: int) -> int:
+    """How many of so many requests one worker lets through at once."""
+    count = 0
+    for number in range(asked):
+        try:
+            worker.limits.admit(worker.call(limits, f"{id(worker)}-{number}"), "text", limits, now())
+        except PolyrouteError:
+            continue
+        count += 1
+    return count
+
+
+async def test_the_running_minute_goes_on_in_the_next_run(tmp_path: Path) -> None:
+    limits = Limits(requests_per_minute=5)
+    one = Worker(tmp_path)
+    await one.sharing.start()
+    assert await admitted(one, limits, 3) == 3
+    await one.sharing.round()  # and then it is killed
+    await asyncio.to_thread(one.sharing._exchange.leave)
+    again = Worker(tmp_path)
+    await again.sharing.start()
+    assert await admitted(again, limits, 100) == 2
+    await again.sharing.stop()

@@ -66,8 +66,9 @@ def test_every_decision_replays_to_the_same_plan_after_storage(seed: int, policy
         policy=dice.choice([None, None, "cheapest"]),
     )
     facts = Facts(
-        now=1000.0 + dice.random() * 90, random=dice.random(), breakers=breakers.restricted, targets=seen.facts
-    )
+        now=1000.0 + dice.random() * 90, random=dice.random(), breakers=breakers.restricted, targets=seen.facts,
+        limited={str(one.target): "its limit is reached" for one in listed if dice.random() > 0.8},
+    )  # fmt: skip
     planner = RoutePlanner(rules, listed)
     plan = planner.plan(request, facts)
     stored = encode_decision(record(planner, request, facts, plan))
@@ -133,3 +134,23 @@ def test_a_summary_fits_into_a_header_whatever_the_targets_are_called() -> None:
     assert len(line) == 1000
     assert line.isascii()
     assert line.isprintable()
+
+
+def test_limits_are_part_of_the_decision_and_of_its_explanation() -> None:
+    listed = [
+        Candidate(
+            target=Target(name, "m"), operations=frozenset({Operation.CHAT}), dialects=frozenset({Dialect.OPENAI_CHAT})
+        )
+        for name in ("full", "free")
+    ]
+    planner = RoutePlanner(RouteRules(route="text", operation=Operation.CHAT), listed)
+    request = PlanRequest(dialect=Dialect.OPENAI_CHAT)
+    words = "its limit of requests a minute is reached, for another 3.0 s"
+    facts = Facts(now=1.0, limited={"full/m": words, "stranger/m": "not of this route"})
+    plan = planner.plan(request, facts)
+    decision = decode_decision(encode_decision(record(planner, request, facts, plan)))
+    assert decision.limited == {"full/m": words}
+    assert replay(decision, planner) == plan
+    [drop] = explain(decision)["drops"]
+    assert (drop["target"], drop["cause"], drop["reason"], drop["limit"]) == ("full/m", "limit", words, words)
+    assert f"not tried: full/m ({words})" in summarise(decision)

@@ -188,3 +188,15 @@ class LimiterMachine(RuleBasedStateMachine):
 
 LimiterMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestLimiterMachine = LimiterMachine.TestCase
+
+
+def test_a_limiter_goes_on_where_an_earlier_one_was() -> None:
+    limits = Limits(requests_per_minute=3, tokens_per_minute=100)
+    earlier, later = Limiter(limits), Limiter(limits)
+    assert earlier.kept(1000.0) == (None, None)
+    for number in range(2):
+        assert earlier.admit(str(number), 20, 1000.0) is None
+    later.resume(earlier.kept(1000.0), 1010.0)
+    assert (later.remaining(1010.0).requests, later.remaining(1010.0).tokens) == (1, 60)
+    assert later.check(61, 1010.0) is not None
+    assert later.remaining(1200.0).requests == 3, "what is two minutes old no longer counts"

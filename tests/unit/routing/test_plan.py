@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from polyroute.routing.breaker import Breaker, BreakerSettings
 from polyroute.routing.breakers import Breakers, breaker_key
 from polyroute.routing.candidates import Candidate, Facts, PlanRequest, RouteRules
+from polyroute.routing.filters import held_back
 from polyroute.routing.plan import RoutePlanner, plan
 from polyroute.routing.planners import refusal
 from polyroute.routing.policies import POLICIES, TargetFacts, Terms
@@ -175,6 +176,25 @@ def test_an_open_main_target_leaves_the_fallback_and_no_probe() -> None:
     found = plan(CHAT, [one("a"), one("f", fallback=True)], Facts(now=1000.0, breakers=breakers), RULES)
     assert names(found) == ["f/m"]
     assert not found.probe
+
+
+def test_targets_without_room_are_left_out_while_others_are_left() -> None:
+    planner = RoutePlanner(RULES, [one("a"), one("b"), one("c", fallback=True)])
+    found = planner.plan(CHAT, Facts(now=1000.0, limited={"a/m": "full"}))
+    assert names(found) == ["b/m", "c/m"]
+    assert [(drop.target, drop.reason, drop.cause) for drop in found.drops] == [("a/m", "full", "limit")]
+    assert [str(target) for target in held_back(found)] == ["a/m"]
+    assert names(planner.plan(CHAT, CALM)) == ["a/m", "b/m", "c/m"]
+
+
+def test_when_no_target_has_room_all_stay_in_their_order_to_be_waited_for() -> None:
+    planner = RoutePlanner(RULES, [one("a"), one("b"), one("c", fallback=True)])
+    broken = {breaker_key("c", Operation.CHAT): open_breaker(1060.0)}
+    found = planner.plan(CHAT, Facts(now=1000.0, breakers=broken, limited={"a/m": "full", "b/m": "full"}))
+    assert names(found) == ["a/m", "b/m"]
+    assert [drop.cause for drop in found.drops] == ["breaker"]
+    assert found.notes == ("every target is at its limit: room is waited for",)
+    assert not found.settled
 
 
 def test_kinds_restrict_and_order() -> None:

@@ -100,3 +100,10 @@ def failed(kind: ErrorKind, message: str, *, detail: object = None, param: str |
 def failed_field(name: str, value: object, possible: str) -> PolyrouteError:
     """A refusal of one field that another model may accept, to be raised."""
     return PolyrouteError(ErrorKind.UNSUPPORTED, f"'{name}' is {value!r}; {possible}.", param=name)
+
+
+def shape_of(request: MediaRequest) -> str | None:
+    """The aspect ratio that was asked for, or that of the size."""
+    if request.aspect_ratio is not None or not (request.width and request.height):
+        return request.aspect_ratio
+    return geometry.shape_of(request.width, request.height)

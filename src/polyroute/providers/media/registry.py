@@ -10,18 +10,21 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaAdapter
 
 _CLASSES: dict[str, str] = {
+    "aihubmix": "aihubmix:AiHubMixMedia",
     "aimlapi": "aimlapi:AimlMedia",
     "automatic1111": "automatic1111:Automatic1111Media",
     "chatterbox": "chatterbox:ChatterboxMedia",
     "comfyui": "comfyui:ComfyUIMedia",
-    "elevenlabs": "elevenlabs:ElevenLabsMedia",
+    "elevenlabs": "elevenlabs.adapter:ElevenLabsMedia",
     "fal": "fal:FalMedia",
     "ffmpeg": "ffmpeg.adapter:FfmpegMedia",
     "google": "google.adapter:GoogleMedia",
     "kie": "kie:KieMedia",
     "openai": "openai:OpenAIMedia",
+    "openrouter": "openrouter:OpenRouterMedia",
     "piapi": "piapi:PiapiMedia",
     "replicate": "replicate:ReplicateMedia",
+    "runpod": "runpod:RunpodMedia",
     "runware": "runware.adapter:RunwareMedia",
     "together": "together:TogetherMedia",
     "xai": "xai:XaiMedia",

@@ -31,6 +31,7 @@ _INPUTS = (
     "video_url",
     "url",
     "ref_audio",
+    "audio",
     "video",
 )
 _SECONDS = {"video": 0.1, "music": 0.005, "effects": 0.01, "speech": 0.002, "clone": 0.01}
