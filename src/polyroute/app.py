@@ -214,7 +214,9 @@ class App:
             limit=self.settings.artifacts.max_file_mb << 20,
         )
         max_body = self.settings.server.max_body_mb << 20
-        jobs = MediaPaths(self.gateway, self.jobs.desk, files, wait=self.settings.jobs.wait, max_body=max_body)
+        jobs = MediaPaths(
+            self.gateway, self.jobs.desk, self.jobs.pipelines, files, wait=self.settings.jobs.wait, max_body=max_body
+        )
         return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
 
     def _webhook_transport(self) -> Transport:
@@ -260,8 +262,8 @@ class App:
                     self._prices.price,
                 ),
                 request_routes(LedgerRows(self._database)),
-                service_routes(services),
                 job_routes(self.jobs.table),
+                service_routes(services),
                 budget_routes(Accounts(self._database, lambda: self.gateway.runtime.catalog)),
             ],
         )

@@ -13,6 +13,7 @@ from polyroute import money_cli
 from polyroute.artifacts_cli import artifacts_app
 from polyroute.budgeting import budgets_app, notifications_app, teams_app, users_app
 from polyroute.jobs_cli import jobs_app
+from polyroute.pipelines_cli import pipelines_app
 from polyroute.services_cli import services_app
 from polyroute.types.version import __version__
 
@@ -37,8 +38,9 @@ app.add_typer(users_app, name="users")
 app.add_typer(teams_app, name="teams")
 app.add_typer(notifications_app, name="notifications")
 app.add_typer(artifacts_app, name="artifacts")
-app.add_typer(services_app, name="services")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(pipelines_app, name="pipeline")
+app.add_typer(services_app, name="services")
 
 Config = Annotated[
     Path | None,

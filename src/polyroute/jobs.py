@@ -20,12 +20,14 @@ from polyroute.engine.jobs.desk import JobDesk
 from polyroute.engine.jobs.runner import JobPace, JobRunner
 from polyroute.engine.jobs.worker import JobWorker
 from polyroute.engine.media.lane import MediaFloor
+from polyroute.engine.pipelines.desk import PipelineDesk
+from polyroute.engine.pipelines.walk import Pipelines
 from polyroute.ports.budgets import Outbox
 from polyroute.ports.jobs import JobEnd
 from polyroute.settings import Settings
 from polyroute.storage.database import Database
+from polyroute.storage.job_pipelines import PipelineTable
 from polyroute.storage.job_queue import DbosQueue
-from polyroute.storage.job_work import JobTable
 from polyroute.types.jobs import Job
 
 log = logging.getLogger("polyroute.jobs")
@@ -42,7 +44,7 @@ class Jobs:
         outbox: Outbox,
     ) -> None:  # fmt: skip
         own = settings.jobs
-        self.table = JobTable(database, own.lost_after)
+        self.table = PipelineTable(database, own.lost_after)
         self._outbox = outbox
         self._retention = own.retention_days * _SECONDS_A_DAY
         self._pruning: asyncio.Task[None] | None = None
@@ -56,6 +58,9 @@ class Jobs:
                 self.table, runner, lambda: DbosQueue(database), pace, f"{socket.gethostname()} {os.getpid()}"
             )
         self.desk = JobDesk(gateway, floor, self.table, bells, self.worker, deadline=own.deadline)
+        self.pipelines = PipelineDesk(gateway, self.desk, self.table)
+        if self.worker is not None:
+            self.worker.runner.pipelines = Pipelines(gateway, self.desk, self.table, bells)
 
     def start(self) -> None:
         """Begin to work, in the running loop."""
@@ -73,7 +78,7 @@ class Jobs:
         await asyncio.to_thread(self.table.close)
 
     async def _report(self, job: Job, end: JobEnd) -> None:
-        """Tell the job's webhook how it ended; the same job is told once, whoever ends it."""
+        """Tell the job's webhook how it ended; the same job is told once, whoever ends it, a pipeline once for each round."""
         webhook = job.order.webhook
         if webhook is None:
             return
@@ -82,10 +87,11 @@ class Jobs:
             provider=end.provider or job.provider, provider_model=end.provider_model or job.provider_model,
             attempts=job.attempts if end.attempts is None else end.attempts, percent=None,
         )  # fmt: skip
+        again = job.order.details.get("round")
         told = job_object(ended, lambda identifier: link_to(self.desk, identifier))
         await asyncio.to_thread(
             self._outbox.deliver, webhook.url, f"job.{end.state}", told, secret=webhook.secret,
-            identifier=f"msg_{job.id}",
+            identifier=f"msg_{job.id}" + (f".{again}" if again else ""),
         )  # fmt: skip
 
     async def _prune(self) -> None:

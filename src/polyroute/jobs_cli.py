@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from polyroute.storage.job_work import JobTable
+    from polyroute.storage.job_pipelines import PipelineTable
     from polyroute.types.jobs import Job
 
 jobs_app = typer.Typer(help="Durable jobs: slow image, video and audio work.", no_args_is_help=True)
@@ -28,13 +28,13 @@ JobId = Annotated[str, typer.Argument(help="The job's id.")]
 Result = TypeVar("Result")
 
 
-def _with_table(config: Path | None, work: Callable[[JobTable], Awaitable[Result]]) -> Result:
+def _with_table(config: Path | None, work: Callable[[PipelineTable], Awaitable[Result]]) -> Result:
     from polyroute.app import read_configuration  # noqa: PLC0415 - `--help` must not load everything
     from polyroute.storage.database import open_database  # noqa: PLC0415
-    from polyroute.storage.job_work import JobTable  # noqa: PLC0415
+    from polyroute.storage.job_pipelines import PipelineTable  # noqa: PLC0415
 
     settings = read_configuration(config)
-    table = JobTable(open_database(settings.storage.database), settings.jobs.lost_after)
+    table = PipelineTable(open_database(settings.storage.database), settings.jobs.lost_after)
 
     async def run() -> Result:
         return await work(table)
@@ -83,7 +83,7 @@ def jobs_list(
 def jobs_show(job_id: JobId, config: Config = None) -> None:
     """Show a job with its attempts and what happened to it, as JSON."""
 
-    async def look(table: JobTable) -> dict[str, Any] | None:
+    async def look(table: PipelineTable) -> dict[str, Any] | None:
         import msgspec  # noqa: PLC0415
 
         job = await table.get(job_id)

@@ -146,7 +146,7 @@ def open_blobs(settings: Settings) -> BlobStore:
     """Where the bytes are. Raises StorageError when a bucket's credentials are missing."""
     where = settings.storage.artifacts
     if not where.startswith("s3://"):
-        return LocalBlobs(Path(where))
+        return LocalBlobs(Path(where).absolute())
     from polyroute.storage.s3 import S3Blobs, S3Place  # noqa: PLC0415 - its HTTP client takes time and memory to load
     from polyroute.transport.client import ClientTransport  # noqa: PLC0415
     from polyroute.transport.sigv4 import SigningKey  # noqa: PLC0415

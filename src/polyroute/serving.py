@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvloop
 
@@ -84,6 +86,33 @@ async def _work(app: App) -> int:
     finally:
         await app.stop()
     return 0
+
+
+@asynccontextmanager
+async def local_gateway(settings: Settings, *, sandbox: bool, working: bool) -> AsyncIterator[str]:
+    """A gateway in this process for as long as the block lasts: its address, which nobody else is told of."""
+    simulated = _Sandbox(settings.sandbox.host, 0) if sandbox else None
+    try:
+        listener = bind("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        server = settings.server.model_copy(update={"host": "127.0.0.1", "port": port})
+        auth = settings.auth.model_copy(update={"mode": "open"})
+        settings = settings.model_copy(update={"server": server, "auth": auth})
+        url = None if simulated is None else simulated.url
+        app = build_app(settings, sandbox_url=url, working=working)
+        lane = app.application()
+        served = make_server(lane, lane=lane, patience=1.0)
+        await app.start()
+        task = asyncio.create_task(served.serve(sockets=[listener]))
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            served.should_exit = True
+            await asyncio.gather(task, return_exceptions=True)
+            await app.stop()
+    finally:
+        if simulated is not None:
+            simulated.stop()
 
 
 async def _serve(app: App, listener: socket.socket, writer: WriterProcess | None, *, announce: bool) -> int:

@@ -21,7 +21,8 @@ def job_object(job: Job, link: Link) -> dict[str, Any]:
     """The job, with what came of it. Unknown is left out."""
     order = job.order
     told: dict[str, Any] = {
-        "id": job.id, "object": "job", "task": order.task, "model": order.model, "status": job.state,
+        "id": job.id, "object": "job",
+        "task": "pipeline" if order.surface == "pipelines" else order.task, "model": order.model, "status": job.state,
         "created_at": order.created_at, "started_at": job.started_at, "ended_at": job.ended_at,
         "deadline": order.deadline, "percent": job.percent, "provider": job.provider,
         "provider_model": job.provider_model, "attempts": job.attempts,

@@ -6,31 +6,40 @@ from polyroute.api.errands import ErrandPaths
 from polyroute.api.exchange import Exchange
 from polyroute.api.files import FilePaths
 from polyroute.api.jobs import JobPaths
+from polyroute.api.pipelines import PipelinePaths
 from polyroute.api.requests import Receive, Scope, Send
 from polyroute.api.slow_calls import SlowCalls
 from polyroute.api.videos import VideoPaths
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.desk import JobDesk
 from polyroute.engine.lanes import Conversation
+from polyroute.engine.pipelines.desk import PipelineDesk
 
 
 class MediaPaths:
-    """Jobs, videos, voices and what providers report. `wait`: seconds for which a call waits that says that it wants to."""
+    """Jobs, pipelines, videos, voices and what providers report. `wait`: seconds for which a call waits that only says that
+    it wants to."""
 
-    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, wait: float, max_body: int) -> None:
+    def __init__(
+        self, gateway: Gateway, desk: JobDesk, pipelines: PipelineDesk, files: FilePaths, *, wait: float, max_body: int
+    ) -> None:
         self._jobs = JobPaths(gateway, desk, wait=wait, max_body=max_body)
+        self._pipelines = PipelinePaths(gateway, pipelines, wait=wait, max_body=max_body)
         self._videos = VideoPaths(gateway, desk, files, max_body=max_body)
         self._errands = ErrandPaths(gateway, desk)
         self._slow = SlowCalls(gateway, desk, wait)
 
     def serves(self, path: str) -> bool:
         """Whether a path is one of these."""
-        return self._jobs.serves(path) or self._videos.serves(path) or self._errands.serves(path)
+        return any(paths.serves(path) for paths in (self._jobs, self._pipelines, self._videos, self._errands))
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """One request. Raises PolyrouteError (before the answer begins), ClientGone."""
         if self._errands.serves(scope["path"]):
             await self._errands.answer(scope, receive, send)
+            return
+        if self._pipelines.serves(scope["path"]):
+            await self._pipelines.answer(scope, receive, send, request_id)
             return
         paths = self._videos if self._videos.serves(scope["path"]) else self._jobs
         await paths.answer(scope, receive, send, request_id)

@@ -40,9 +40,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `base_url_environment` replaces the base URL; `base_url_suffix` is appended to it when the SDK's convention leaves it
     out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`. `program` is the variable that
     names a program which does the work in this process: the row is on where there is one, and `hint` says what is missing
-    where there is none. `media_adapter` makes what
-    `media` lists: by task the models that are known for it, the default first. `options` are what the configuration may say
-    otherwise (`hosts`: further hosts that the credential may go to).
+    where there is none. `media_adapter` makes what `media` lists: by task the models that are known for it, the default
+    first. `options` are what the configuration may say otherwise (`hosts`: further hosts that the credential may go to).
     """
 
     name: str

@@ -30,9 +30,11 @@ _LONGEST_KEY = 256
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a surface asks for. `digest` tells one body from another for the caller's `idempotency_key`."""
+    """What a surface asks for. `digest` tells one body from another for the caller's `idempotency_key`. A job of the same `id`
+    is the same job; None gives it a new one."""
 
     model: str
+    id: str | None = None
     request: MediaRequest
     surface: Surface = "jobs"
     options: Options = NO_OPTIONS
@@ -53,7 +55,7 @@ class JobDesk:
         self._gateway = gateway
         self._floor = floor
         self._bells = bells
-        self._worker = worker
+        self.worker = worker
         self.deadline = deadline
 
     @property
@@ -70,22 +72,24 @@ class JobDesk:
             )  # fmt: skip
         now = time.time()
         order = JobOrder(
-            id=new_request_id().replace("req_", "video_" if new.surface == "videos" else "job_", 1),
+            id=new.id or new_request_id().replace("req_", "video_" if new.surface == "videos" else "job_", 1),
             task=new.request.task, model=new.model, request=new.request, created_at=now,
             deadline=now + (new.options.timeout or self.deadline), surface=new.surface,
             options=b"{}" if new.options is NO_OPTIONS else msgspec.json.encode(new.options),
             key_id=None if key is None else key.id, user_id=new.options.user or (key.user_id if key is not None else None),
             details=new.details, webhook=new.webhook, idempotency_key=new.idempotency_key, digest=new.digest,
         )  # fmt: skip
-        self._check(msgspec.structs.replace(call_of(order), key=key), new.request)
+        call = msgspec.structs.replace(call_of(order), key=key)
+        self.check(call, new.request)
+        self._admit(call)
         request = await self._take_inputs(new.request, order)
         job = await self.store.create(msgspec.structs.replace(order, request=request))
-        if self._worker is not None:
-            self._worker.nudge()
+        if self.worker is not None:
+            self.worker.nudge()
         return job
 
-    def _check(self, call: Call, request: MediaRequest) -> None:
-        """Whether somebody could be asked this."""
+    def check(self, call: Call, request: MediaRequest) -> None:
+        """Whether somebody could be asked this. Raises PolyrouteError."""
         gateway, runtime = self._gateway, self._gateway.runtime
         choice = runtime.choose(call.model, call.operation)
         check_route(call, choice.name)
@@ -109,6 +113,10 @@ class JobDesk:
                 break
         else:
             raise next((one for one in refusals if one.param not in (None, "task")), refusals[0])
+
+    def _admit(self, call: Call) -> None:
+        gateway = self._gateway
+        choice, now = gateway.runtime.choose(call.model, call.operation), asyncio.get_running_loop().time()
         if choice.limits is not None or (call.key is not None and call.key.limits is not None):
             # Limits are those of requests: a job counts when it is made, not while it waits at a provider.
             admitted = gateway.limits.admit(call, choice.name, choice.limits, now)
@@ -156,9 +164,9 @@ class JobDesk:
         """Ask for a job to be stopped, at its provider too; gives the job as it stands, ended as a rule."""
         await self.get(job_id, key)
         await self.store.request_cancel(job_id)
-        if self._worker is not None:
-            self._worker.runner.cancel(job_id)
-            self._worker.nudge()
+        if self.worker is not None:
+            self.worker.runner.cancel(job_id)
+            self.worker.nudge()
         return await self.wait(job_id, patience)
 
     async def remove(self, job_id: str, key: KeyRecord | None) -> None:
@@ -174,8 +182,8 @@ class JobDesk:
     async def called_back(self, provider: str, handle_id: str) -> None:
         """A provider reported on accepted work: whoever waits for it looks at once. Nothing for work that is not ours."""
         job_id = await self.store.called_back(provider, handle_id)
-        if job_id is not None and self._worker is not None:
-            self._worker.runner.wake(job_id)
+        if job_id is not None and self.worker is not None:
+            self.worker.runner.wake(job_id)
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """The job when it has ended (or is parked), or as it stands after so many seconds."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
@@ -26,6 +27,16 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 Ended = Callable[[Job, JobEnd], Awaitable[None]]
 """Told of a job that has ended, before it is said to have: durable when it returns."""
+
+
+class Composite(Protocol):
+    """Works on jobs that consist of other jobs."""
+
+    async def run(self, claim: Claim) -> JobEnd:
+        """Work on one until it has ended or is parked; leaves the other jobs as they are when it is cancelled."""
+
+    async def cancelled(self, claim: Claim) -> JobEnd:
+        """Stop the other jobs, for good."""
 
 
 class JobPace(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +65,9 @@ class JobRunner:
         self._ended = ended
         self._walks: dict[str, JobWalk] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._composites: set[str] = set()
         self._stopped = False
+        self.pipelines: Composite | None = None
         self._given_back = asyncio.Event()
 
     @property
@@ -102,6 +115,9 @@ class JobRunner:
 
     async def _work(self, claim: Claim) -> None:
         job = claim.job
+        if job.order.surface == "pipelines":
+            await self._work_composite(claim)
+            return
         try:
             walk = JobWalk(
                 claim, self._gateway, self._floor, self._store, self._bells,
@@ -117,6 +133,29 @@ class JobRunner:
         except BaseException:
             walk.settlement.suspend()  # nothing, when it was settled before
             raise
+
+    async def _work_composite(self, claim: Claim) -> None:
+        """A job that consists of others, each of which has its own place here."""
+        job = claim.job
+        assert self.pipelines is not None
+        self._composites.add(job.id)
+        try:
+            end = await self.pipelines.run(claim)
+        except asyncio.CancelledError:
+            if self._stopped:
+                await asyncio.shield(self._store.release(job))
+                raise
+            end = await self.pipelines.cancelled(claim)
+        except JobLost:
+            raise
+        except Exception as fault:
+            if self._store.is_away(fault) or isinstance(fault, PolyrouteError):
+                raise
+            log.exception("job %s failed by a fault of ours", job.id)
+            end = JobEnd(state=JobState.FAILED, at=time.time(), error=_ours(job.id))
+        finally:
+            self._composites.discard(job.id)
+        await self._finish(job, end)
 
     async def _end(self, walk: JobWalk, job: Job) -> None:
         settlement = walk.settlement
@@ -193,6 +232,9 @@ class JobRunner:
     def cancel(self, job_id: str) -> None:
         """Stop a job for good, at the provider too."""
         walk, task = self._walks.get(job_id), self._tasks.get(job_id)
+        if job_id in self._composites and task is not None:
+            self._composites.discard(job_id)
+            task.cancel()
         if walk is not None and task is not None and walk.tracker.durable:
             walk.tracker.durable = False  # so that its provider is told
             task.cancel()

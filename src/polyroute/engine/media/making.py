@@ -87,6 +87,15 @@ async def _collect(maker: Queued, handle: Handle | None, outcome: Outcome, order
     return await store(outcome, order)
 
 
+async def _make_at_once(maker: Immediate, order: Order) -> Outcome:
+    """A durable job notes that it asks, since an answer that was lost with the process may have been charged; only what
+    our own machines make is made again."""
+    if order.tracker.durable:
+        key = idempotency_key(order.request_id, order.target, order.tracker.spent)
+        await order.tracker.submitting(order.target, order.credential, key, resubmits=order.wire.is_local)
+    return await maker.make(order.request, order.model, order.wire)
+
+
 async def _work(maker: Local, order: Order) -> Outcome:
     """Done here, so that nobody has to be asked what became of it: it is begun again where it was begun before."""
     key = idempotency_key(order.request_id, order.target, order.tracker.spent)
@@ -99,15 +108,6 @@ async def _work(maker: Local, order: Order) -> Outcome:
         raise AttemptFailed(
             Failure(kind=ErrorKind.TIMEOUT, message="The work was not finished in time.")
         ) from None  # fmt: skip
-
-
-async def _make_at_once(maker: Immediate, order: Order) -> Outcome:
-    """A durable job notes that it asks, since an answer that was lost with the process may have been charged; only what
-    our own machines make is made again."""
-    if order.tracker.durable:
-        key = idempotency_key(order.request_id, order.target, order.tracker.spent)
-        await order.tracker.submitting(order.target, order.credential, key, resubmits=order.wire.is_local)
-    return await maker.make(order.request, order.model, order.wire)
 
 
 async def _wait_for(maker: Queued, order: Order) -> tuple[Handle | None, Outcome]:
