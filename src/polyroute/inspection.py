@@ -166,7 +166,7 @@ def doctor(settings: Settings, catalog: Catalog) -> list[str]:
             f"service:       {service.provider} is {service.state} {service.error or ''}".rstrip(), highlight=False
         )
     problems += [*settings.warnings, *catalog.warnings]
-    if not any(row.enabled for row in catalog.providers.values()):
+    if not any(row.enabled and row.wanted for row in catalog.providers.values()):
         problems.append("no provider is on: set a credential, or try `polyroute serve --sandbox`")
     for warning in (*_price_warnings(settings, catalog), *_budget_warnings(settings)):
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)

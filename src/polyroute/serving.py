@@ -33,10 +33,7 @@ NOTHING_IS_ON = """No provider is on: no credential was found in the environment
 def serve(settings: Settings, *, sandbox: bool, sandbox_if_no_keys: bool) -> int:
     """Run until told to stop; gives the exit code."""
     configure_logging()
-    if not sandbox and not any(
-        row.enabled and (settings.providers.get(row.name) or not row.base_url.startswith("process:"))
-        for row in make_catalog(settings).providers.values()
-    ):
+    if not sandbox and not any(row.enabled and row.wanted for row in make_catalog(settings).providers.values()):
         if not sandbox_if_no_keys:
             sys.stderr.write(NOTHING_IS_ON)
             return 2

@@ -20,6 +20,18 @@ def png(width: int, height: int) -> bytes:
 PNG = png(3, 2)
 
 
+def openai_mask(width: int, height: int) -> bytes:
+    """A picture whose upper half is transparent, which is where OpenAI's callers want something painted."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    rows = b"".join(b"\0" + (b"\0\0\0\0" if row < height // 2 else b"\0\0\0\xff") * width for row in range(height))
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
 def wav(seconds: float, rate: int = 8000) -> bytes:
     """Silence, 16 bit mono."""
     size = int(seconds * rate) * 2

@@ -59,6 +59,7 @@ def assemble_provider(
         "checked": row.checked if row else None,
         "models_path": row.models_path if row else None,
         "enabled": True,
+        "wanted": entry_or_none is not None or row is None or row.program is None,
         "limits": entry.limits,
         "terms": MappingProxyType(dict(entry.terms)),
         "tags": frozenset(entry.tags),

@@ -174,7 +174,7 @@ class Gateway:
     def readiness(self) -> tuple[int, bytes]:
         """Requests can be served: some provider is on and the ledger can be written; otherwise 503 with the reasons."""
         problems = self._ready()
-        if not any(live.row.enabled for live in self.runtime.providers.values()):
+        if not any(live.row.enabled and live.row.wanted for live in self.runtime.providers.values()):
             problems = [*problems, "no provider is on"]
         if problems:
             return 503, msgspec.json.encode({"status": "unavailable", "problems": problems})

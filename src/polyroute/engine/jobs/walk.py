@@ -81,7 +81,12 @@ class JobWalk:
             if provider.row.kind is ProviderKind.LOCAL and not provider.row.simulated
         }
         self.tracker = JobTracker(claim, store, self.settlement, floor.storage.artifacts, bells, slots=local)
-        self._failed_before = {Target(one.provider, one.model) for one in claim.attempts if one.phase == "failed"}
+        # What nobody knew the outcome of is tried again: an operator decided so, or the job would not be here.
+        self._failed_before = {
+            Target(one.provider, one.model)
+            for one in claim.attempts
+            if one.phase == "failed" and one.error_kind != ErrorKind.UNKNOWN_OUTCOME
+        }
 
     async def run(self) -> Made:
         """What was made, settled. Raises PolyrouteError, settled; Parked and CancelledError, not settled."""

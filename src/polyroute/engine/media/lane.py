@@ -4,7 +4,7 @@ dialect. To the rest of the engine it is one upstream answer like any other."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from polyroute.engine.media.work import OURS, MediaWork
 from polyroute.engine.runtime import LiveProvider
 from polyroute.ports import (
     Adapter,
+    Call,
     Credential,
     Endpoint,
     MediaStream,
@@ -152,13 +153,26 @@ class MediaLane:
         return b""
 
 
+def _any_refused(call: Call, refused: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a field holds what the provider does not take in the caller's words; without values, any is refused."""
+    given = call.fields or {}
+    return any(
+        name in given and (not values or bytes(given[name]) in [msgspec.json.encode(value) for value in values])
+        for name, values in refused.items()
+    )
+
+
 def media_opener(work: MediaWork, providers: Mapping[str, LiveProvider], sockets: SocketOpener) -> LaneOpener:
-    """Opens the lanes of a media request: relay where the target speaks the caller's dialect, else the media lane."""
+    """Opens the lanes of a media request: relay where the target speaks the caller's dialect, else the media lane. A field
+    that the provider knows under another name (the row's option `not_relayed`) is a reason for the media lane too."""
 
     def open_media(
         conversation: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None
     ) -> Lane:
-        if endpoint.dialect is conversation.call.dialect and endpoint.dialect not in OURS:
+        call = conversation.call
+        refused = providers[target.provider].row.options.get("not_relayed")
+        known = endpoint.dialect is call.dialect and endpoint.dialect not in OURS
+        if known and not (refused and _any_refused(call, refused)):
             return RelayLane(conversation, adapter, endpoint, target, credential)
         return MediaLane(work, providers[target.provider], endpoint, target, credential, sockets)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
 from contextlib import AsyncExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -37,10 +38,7 @@ class Wire:
         return self.folder / (item.artifact or "").removeprefix("art_"), "video/mp4"
 
     def workspace(self) -> Path:
-        self.made += 1
-        path = self.folder / f"work-{self.made}"
-        path.mkdir()
-        return path
+        return Path(tempfile.mkdtemp(prefix="work-", dir=self.folder))
 
 
 class Studio:
@@ -320,7 +318,8 @@ async def test_processor_time_and_size_have_an_end(studio: Studio) -> None:
     busy = Studio(studio.folder, cpu=1)
     with pytest.raises(AttemptFailed) as failed:
         await busy.make(clips=[{"source": "art_green.png", "duration": 110}], width=1920, height=1080, fit="blur")
-    assert "processor time" in failed.value.failure.message
+    assert failed.value.failure.kind is ErrorKind.GENERATION_FAILED
+    assert "1 seconds of processor time" in failed.value.failure.message
     small = Studio(studio.folder, output=20_000)
     with pytest.raises(AttemptFailed) as failed:
         await small.make(clips=art("a.mp4", "b.mp4", "d.mov"))

@@ -14,7 +14,7 @@ from polyroute.ports import Options
 from polyroute.providers.media.runware.errors import kind_of
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import MediaInput, Task
-from support.media_files import PNG, mp4, wav
+from support.media_files import PNG, mp4, openai_mask, wav
 from support.media_gateway import MediaGateway, media_gateway
 from support.media_making import data_uri, make
 
@@ -61,7 +61,7 @@ async def test_a_task_that_is_unknown_at_first_is_asked_for_again(gateway: Media
 
 
 async def test_a_picture_is_edited_under_a_mask(gateway: MediaGateway) -> None:
-    files = {"image": ("a.png", PNG, "image/png"), "mask": ("m.png", PNG, "image/png")}
+    files = {"image": ("a.png", PNG, "image/png"), "mask": ("m.png", openai_mask(64, 64), "image/png")}
     answer = await gateway.post("/v1/images/edits", files=files, data={"model": FLUX, "prompt": "a blue door"})
     assert answer.json()["data"][0]["b64_json"]
 

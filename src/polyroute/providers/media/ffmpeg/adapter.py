@@ -26,6 +26,7 @@ from polyroute.types.usage import Usage
 
 IN_PROCESS = "process:"
 """What the address of a program begins with."""
+_STOPPED = 255
 _STEP = 0.5  # percent
 _MEASURING = 40.0
 """Percent of a run whose loudness is looked at first."""
@@ -192,10 +193,14 @@ class Job:
                     message=f"The timeline needs {used_up} than one piece of work may use here.",
                 )
             )
+        limits = self._limits
+        hint = ""
+        if done.code == _STOPPED:  # by a signal that it took note of, or by a write that failed
+            hint = f" At most {limits.output >> 20} MB and {limits.cpu} seconds of processor time are possible."
         raise AttemptFailed(
             Failure(
                 kind=ErrorKind.GENERATION_FAILED,
-                message=f"ffmpeg could not make it (it ended with {done.code}).",
+                message=f"ffmpeg could not make it (it ended with {done.code}).{hint}",
                 detail=_without_paths(done.told, self._folder)[-2000:],
             )
         )
