@@ -32,7 +32,6 @@ class Wire:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.made = 0
 
     async def input_path(self, item: MediaInput) -> tuple[Path, str]:
         return self.folder / (item.artifact or "").removeprefix("art_"), "video/mp4"
