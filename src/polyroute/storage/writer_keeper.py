@@ -56,7 +56,7 @@ class WriterProcess:
     async def _keep(self) -> None:
         pause = _RESTART_SECONDS
         while True:
-            began = time.monotonic()
+            began, failed = time.monotonic(), True
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "polyroute.storage.writer_process", stdin=asyncio.subprocess.PIPE
@@ -64,9 +64,11 @@ class WriterProcess:
                 assert self._process.stdin is not None
                 self._process.stdin.write(self._orders)
                 status = await self._process.wait()
+                failed = status > 0  # not killed from outside, which says nothing of the next one
             except OSError as error:
                 logger.error("the ledger's writer cannot be started (%s); the journal holds on", error)  # noqa: TRY400
             else:
                 logger.error("the ledger's writer ended with status %d; starting it again", status)
-            pause = min(pause * 2, _PATIENCE_SECONDS) if time.monotonic() - began < pause else _RESTART_SECONDS
+            soon = failed and time.monotonic() - began < pause
+            pause = min(pause * 2, _PATIENCE_SECONDS) if soon else _RESTART_SECONDS
             await asyncio.sleep(pause)

@@ -129,7 +129,7 @@ async def test_a_request_that_failed_is_served_by_the_next(gateway: MediaGateway
         ({"kind": "moderation"}, ErrorKind.CONTENT_FILTERED),
         ({"kind": "invalid_key"}, ErrorKind.CREDENTIAL_REJECTED),
         ({"kind": "quota"}, ErrorKind.QUOTA_EXHAUSTED),
-        ({"kind": "status", "status": 429, "retry_after": "7"}, ErrorKind.RATE_LIMITED),
+        ({"kind": "status", "status": 429, "retry_after": "0.1"}, ErrorKind.RATE_LIMITED),
         ({"kind": "lost_after_acceptance"}, ErrorKind.UNKNOWN_OUTCOME),
         ({"kind": "wrong_media_type"}, ErrorKind.BAD_RESPONSE),
     ],

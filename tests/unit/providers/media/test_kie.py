@@ -76,7 +76,7 @@ async def test_uploads_go_to_the_host_for_files(gateway: MediaGateway) -> None:
         ({"kind": "moderation"}, ErrorKind.CONTENT_FILTERED),
         ({"kind": "invalid_key"}, ErrorKind.CREDENTIAL_REJECTED),
         ({"kind": "quota"}, ErrorKind.QUOTA_EXHAUSTED),
-        ({"kind": "status", "status": 429, "retry_after": "7"}, ErrorKind.RATE_LIMITED),
+        ({"kind": "status", "status": 429, "retry_after": "0.1"}, ErrorKind.RATE_LIMITED),
         ({"kind": "status", "status": 455}, ErrorKind.UNAVAILABLE),
     ],
 )

@@ -84,7 +84,7 @@ async def test_a_transcript_as_subtitles(gateway: MediaGateway) -> None:
         ({"kind": "moderation"}, ErrorKind.CONTENT_FILTERED),
         ({"kind": "invalid_key"}, ErrorKind.CREDENTIAL_REJECTED),
         ({"kind": "quota"}, ErrorKind.QUOTA_EXHAUSTED),
-        ({"kind": "status", "status": 429, "retry_after": "7"}, ErrorKind.RATE_LIMITED),
+        ({"kind": "status", "status": 429, "retry_after": "0.1"}, ErrorKind.RATE_LIMITED),
     ],
 )
 async def test_what_goes_wrong_is_told_apart(gateway: MediaGateway, fault: dict, kind: ErrorKind) -> None:

@@ -110,7 +110,7 @@ def test_speech_as_it_was_recorded() -> None:
     [
         ({"kind": "moderation"}, ErrorKind.CONTENT_FILTERED),
         ({"kind": "invalid_key"}, ErrorKind.CREDENTIAL_REJECTED),
-        ({"kind": "status", "status": 429, "retry_after": "7"}, ErrorKind.RATE_LIMITED),
+        ({"kind": "status", "status": 429, "retry_after": "0.1"}, ErrorKind.RATE_LIMITED),
     ],
 )
 async def test_what_goes_wrong_is_told_apart(gateway: MediaGateway, task: str, fault: dict, kind: ErrorKind) -> None:
