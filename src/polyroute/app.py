@@ -169,7 +169,7 @@ class App:
             working=settings.jobs.worker if working is None else working, outbox=self.outbox,
         )  # fmt: skip
         self._sharing = Sharing(self.gateway, self._recorder, state_folder(settings, self._database))
-        self._prober = Prober(self.gateway, free_probe if breaker.probe else None)
+        self._prober = Prober(self.gateway, free_probe if breaker.probe else None, pay=breaker.paid_probe)
         self._ledger.on_full = self._close_for
         self._watcher: asyncio.Task[None] | None = None
         self._pricing: asyncio.Task[None] | None = None

@@ -13,8 +13,10 @@ from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
 from polyroute.catalog.rows import load_rows
 from polyroute.engine.gateway import Gateway
+from polyroute.engine.lanes import Conversation
 from polyroute.engine.probing import Prober
 from polyroute.engine.runtime import Runtime
+from polyroute.ports import Call
 from polyroute.providers.live_check import free_probe
 from polyroute.routing.breaker import BreakerSettings
 from polyroute.routing.breakers import Breakers
@@ -45,6 +47,7 @@ class Probed:
         self.breakers = Breakers(BreakerSettings(cooldown=60.0))
         self.transport = ClientTransport()
         self.probes: dict[str, ProbeHealth] = {}
+        self.answer: Any = None
         self.prober = Prober(cast("Gateway", self), free_probe, interval=40.0)
 
     def fail(self, provider: str) -> None:
@@ -102,3 +105,24 @@ async def test_a_provider_that_is_still_down_is_left_alone_for_longer_and_one_th
     finally:
         loop.time = real  # type: ignore[method-assign]
     await probed.transport.aclose()
+
+
+async def test_a_paid_probe_is_asked_for_tagged_and_budgeted(sandbox: SimulatedProviders, probed: Probed) -> None:
+    """Only where the operator says how much it may cost, and only after the free probe was answered."""
+    asked: list[Call] = []
+
+    async def answer(conversation: Conversation) -> None:
+        asked.append(conversation.call)
+
+    probed.answer = answer
+    probed.fail("openai")
+    probed.fail("groq")
+    await probed.prober.round()
+    assert asked == [], "nobody asked for paid probes"
+    await Prober(cast("Gateway", probed), free_probe, interval=40.0, pay="0.001 USD").round()
+    await probed.transport.aclose()
+    [call] = asked
+    assert call.model.startswith("openai/")
+    assert (call.options.budget, call.options.tags) == ("0.001 USD", {"polyroute": "probe"})
+    assert isinstance(call.body, bytes)
+    assert b'"max_completion_tokens":16' in call.body

@@ -1,8 +1,10 @@
-"""Free probes of providers whose breaker is open, so that no caller's request has to find out that one is still down.
+"""Probes of providers whose breaker is open, so that no caller's request has to find out that one is still down.
 
-Only free endpoints are asked (the list of models), and only while a breaker of the whole provider is not closed. A probe that
-finds the provider down leaves the breaker open for longer; one that is answered changes nothing but what operators see, for a
-list of models proves little of the models: real requests try those, one at a time, when the cooldown is over.
+Unless the operator asks for more, only free endpoints are asked (the list of models), and only while a breaker of the whole
+provider is not closed. A probe that finds the provider down leaves the breaker open for longer; one that is answered changes
+nothing but what operators see, for a list of models proves little of the models: real requests try those, one at a time, when
+the cooldown is over. Where paid probes are asked for, a chat of a few tokens follows a free probe that was answered: an ordinary
+request of the ledger, tagged `polyroute: probe`, with the operator's limit as its budget.
 """
 
 from __future__ import annotations
@@ -11,11 +13,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from polyroute.catalog.model import Provider
+from polyroute.engine.envelope import new_request_id, read_fields
 from polyroute.engine.gateway import Gateway
-from polyroute.ports import Credential, Transport
+from polyroute.engine.lanes import Conversation
+from polyroute.ports import Call, Credential, Options, Transport
+from polyroute.types.errors import PolyrouteError
 from polyroute.types.health import ProbeHealth
-from polyroute.types.operations import Operation
+from polyroute.types.operations import Dialect, Operation
 
 log = logging.getLogger("polyroute.probing")
 
@@ -27,12 +34,16 @@ Ask = Callable[[Provider, Credential | None, Transport], Awaitable[ProbeHealth |
 
 
 class Prober:
-    """Asks the providers of one gateway; without `ask` it never does. What came of it is in `gateway.probes`."""
+    """Asks the providers of one gateway; without `ask` it never does. What came of it is in `gateway.probes`. `pay` is the
+    most that one paid probe may cost, in any currency that is configured ("0.001 USD"); None: there are none."""
 
-    def __init__(self, gateway: Gateway, ask: Ask | None, *, interval: float = INTERVAL) -> None:
+    def __init__(
+        self, gateway: Gateway, ask: Ask | None, *, interval: float = INTERVAL, pay: str | None = None
+    ) -> None:
         self._gateway = gateway
         self._ask = ask
         self._interval = interval
+        self._pay = pay
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,7 +84,28 @@ class Prober:
             return
         self._gateway.probes[name] = found
         if not found.down:
+            if self._pay is not None and Operation.CHAT in operations:
+                await self._ask_for_a_token(live.row, self._pay)
             return
         breakers, now = self._gateway.breakers, asyncio.get_running_loop().time()
         for operation in operations:
             breakers.rest(name, operation, now, min(2 * self._interval, breakers.default.cooldown), "unavailable")
+
+    async def _ask_for_a_token(self, row: Provider, most: str) -> None:
+        """What a caller's request would find out; its outcome is the breaker's, as any request's."""
+        model = row.default_models.get(Operation.CHAT)
+        if model is None:
+            return
+        target = f"{row.name}/{model}"
+        body = msgspec.json.encode(
+            {"model": target, "messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16}
+        )
+        call = Call(
+            id=new_request_id(), operation=Operation.CHAT, dialect=Dialect.OPENAI_CHAT, model=target, stream=False,
+            body=body, content_type=b"application/json", fields=read_fields(body),
+            options=Options(budget=most, tags={"polyroute": "probe"}, timeout=self._interval),
+        )  # fmt: skip
+        try:
+            await self._gateway.answer(Conversation(call))
+        except PolyrouteError as error:
+            log.info("a paid probe of %s: %s", target, error.message)

@@ -171,6 +171,9 @@ class BreakerSettings(Section):
     """Seconds before a provider is tried again."""
     probe: bool = True
     """Ask an open provider's free list of models every 15 seconds, and leave it alone for longer while that fails."""
+    paid_probe: str | None = Field(default=None, pattern=r"^\d+(\.\d+)? [A-Za-z]{3}$")
+    """The most that a paid probe may cost, such as `0.001 USD`: where the free one was answered, a chat of a few tokens to the
+    provider's default model follows, tagged `polyroute: probe` in the ledger. None by default."""
 
 
 class DefaultSettings(Section):
