@@ -3,8 +3,8 @@
 Unless the operator asks for more, only free endpoints are asked (the list of models), and only while a breaker of the whole
 provider is not closed. A probe that finds the provider down leaves the breaker open for longer; one that is answered changes
 nothing but what operators see, for a list of models proves little of the models: real requests try those, one at a time, when
-the cooldown is over. Where paid probes are asked for, a chat of a few tokens follows a free probe that was answered: an ordinary
-request of the ledger, tagged `polyroute: probe`, with the operator's limit as its budget.
+the cooldown is over. Where paid probes are asked for, a chat of a few tokens follows a free probe that was answered: an
+ordinary request of the ledger, tagged `polyroute: probe`, with the operator's limit as its budget.
 """
 
 from __future__ import annotations
