@@ -82,7 +82,7 @@ class Images:
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The pictures of one call."""
         body = {"model": model, **image_fields(request), **request.options.get(self._provider, {})}
-        return image_outcome((await wire.call("POST", self._path, json=body)).json(), request)
+        return image_outcome((await wire.call("POST", self._path, json=body, creates=True)).json(), request)
 
 
 class ImageEdits:
@@ -113,7 +113,7 @@ class ImageEdits:
             name = "mask" if item.role == "mask" else "image" if len(images) == 1 else "image[]"
             filename = item.name or f"{item.role}-{number}.{media_type.partition('/')[2]}"
             parts.append(FormPart(name=name, value=content, filename=filename, media_type=media_type))
-        return image_outcome((await wire.call("POST", self._path, form=tuple(parts))).json(), request)
+        return image_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json(), request)
 
 
 def _fit_image(request: MediaRequest) -> Fitted:
@@ -271,7 +271,7 @@ class Transcription:
         parts += [FormPart(name="keywords[]", value=hint) for hint in request.hints]
         extra = request.options.get(self._provider, {})
         parts += [FormPart(name=name, value=_form_text(value)) for name, value in extra.items()]
-        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts))).json())
+        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json())
 
 
 def _filename(media_type: str) -> str:
@@ -282,7 +282,7 @@ def _filename(media_type: str) -> str:
 def transcription_outcome(answer: dict[str, Any]) -> Outcome:
     """OpenAI's transcription, plain, verbose or diarized."""
     transcript = Transcript(
-        text=str(answer.get("text") or ""),
+        text=str(answer["text"]),
         language=answer.get("language"),
         duration=answer.get("duration"),
         segments=tuple(

@@ -271,7 +271,7 @@ def _text(value: Any) -> str:
 def _transcript(told: dict[str, Any]) -> Transcript:
     turns = told.get("speaker_segments") or told.get("segments") or ()
     return Transcript(
-        text=str(told.get("text") or ""),
+        text=str(told["text"]),
         language=told.get("language"),
         duration=told.get("duration"),
         segments=tuple(

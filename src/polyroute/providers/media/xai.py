@@ -257,6 +257,6 @@ def read_transcript(told: dict[str, Any]) -> Transcript:
             segments.append(Segment(text=text, start=held[0].start, end=held[-1].end, speaker=word.speaker))
             held = []
     return Transcript(
-        text=str(told.get("text") or ""), language=told.get("language") or None, duration=told.get("duration"),
+        text=str(told["text"]), language=told.get("language") or None, duration=told.get("duration"),
         segments=tuple(segments), words=words,
     )  # fmt: skip
