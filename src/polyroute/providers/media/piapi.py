@@ -28,6 +28,7 @@ from polyroute.types.usage import Usage
 _HOME, _FILES = "api.piapi.ai", "upload.theapi.app"
 _POINTS_PER_USD = 10_000_000
 """What a dollar buys unless the row's option `points_per_usd` says otherwise; PiAPI's own figure is not published."""
+_OLDEST_REPORT = 3600.0
 _CANCELABLE = ("kling", "midjourney")
 _MONEY = ("insufficient credit", "insufficient balance", "not enough credit", "quota")
 _PREFERRED = (
@@ -72,8 +73,11 @@ class PiapiMedia:
         if not hmac.compare_digest(_webhook_secret(wire).encode(), given):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback's secret is missing or wrong.")
         try:
-            return Callback(handle_id=str(msgspec.json.decode(body)["data"]["task_id"]))
-        except (msgspec.MsgspecError, KeyError, TypeError):
+            told = msgspec.json.decode(body)
+            if abs(float(told.get("timestamp", now)) - now) > _OLDEST_REPORT:
+                raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback is too old.")
+            return Callback(handle_id=str(told["data"]["task_id"]))
+        except (AttributeError, ValueError, msgspec.MsgspecError, KeyError, TypeError):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback names no task.") from None
 
 
