@@ -46,7 +46,9 @@ class AdapterRow(msgspec.Struct, frozen=True):
 
 ADAPTERS: Mapping[str, AdapterRow] = {
     "openai_compatible": AdapterRow(
-        "openai_compatible", "bearer", {Dialect.OPENAI_CHAT: "/chat/completions", **_MEDIA}
+        "openai_compatible",
+        "bearer",
+        {Dialect.OPENAI_CHAT: "/chat/completions", **_MEDIA, Dialect.OPENAI_IMAGE_VARIATIONS: "/images/variations"},
     ),
     "openai_responses": AdapterRow("openai_compatible", "bearer", {Dialect.OPENAI_RESPONSES: "/responses"}),
     "anthropic": AdapterRow("anthropic", "x-api-key", {Dialect.ANTHROPIC_MESSAGES: "/v1/messages"}),

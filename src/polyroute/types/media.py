@@ -57,6 +57,7 @@ OPERATION_OF_TASK: dict[Task, Operation] = {
 TASKS_OF_DIALECT: dict[Dialect, frozenset[Task]] = {
     Dialect.OPENAI_IMAGES: frozenset({Task.TEXT_TO_IMAGE}),
     Dialect.OPENAI_IMAGE_EDITS: frozenset({Task.IMAGE_TO_IMAGE, Task.EDIT_IMAGE}),
+    Dialect.OPENAI_IMAGE_VARIATIONS: frozenset({Task.IMAGE_TO_IMAGE}),
     Dialect.OPENAI_SPEECH: frozenset({Task.SPEECH}),
     Dialect.OPENAI_TRANSCRIPTIONS: frozenset({Task.TRANSCRIBE}),
     Dialect.OPENAI_TRANSLATIONS: frozenset({Task.TRANSLATE}),
