@@ -61,7 +61,7 @@ class OpenAIMedia:
                 dialect = Dialect.OPENAI_TRANSLATIONS if task is Task.TRANSLATE else Dialect.OPENAI_TRANSCRIPTIONS
                 path = self._paths.get(dialect)
                 return None if path is None else Transcription(path, self._provider)
-            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO:
+            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO | Task.VIDEO_TO_VIDEO:
                 path = self._paths.get(Dialect.MEDIA_VIDEO)
                 return Videos(path, self._provider) if path else None
             case _:
