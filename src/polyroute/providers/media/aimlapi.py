@@ -15,6 +15,7 @@ from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.spoken import turns_of
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import ErrorKind, Failure
 from polyroute.types.media import (
@@ -24,7 +25,6 @@ from polyroute.types.media import (
     Outcome,
     Produced,
     Progress,
-    Segment,
     Task,
     Transcript,
     Word,
@@ -248,7 +248,7 @@ def _heard(told: dict[str, Any], handle: Handle) -> Outcome:
     duration = (result.get("metadata") or {}).get("duration") or result.get("duration") or result.get("audio_duration")
     transcript = Transcript(
         text=_said(result), language=result.get("language") or result.get("language_code"), duration=duration,
-        segments=tuple(_turns(words)), words=words,
+        segments=turns_of(words), words=words,
     )  # fmt: skip
     usage = _spent(told, seconds=duration)
     return Outcome(transcript=transcript, usage=usage, model=handle.data["model"], upstream_id=handle.id)
@@ -276,15 +276,3 @@ def _words(result: dict[str, Any]) -> Iterator[Word]:
         speaker = one.get("speaker")
         text = str(one.get("punctuated_word") or one.get("word") or one.get("text") or "")
         yield Word(word=text, start=start / scale, end=end / scale, speaker=None if speaker is None else str(speaker))
-
-
-def _turns(words: tuple[Word, ...]) -> Iterator[Segment]:
-    """Sentences, each of one speaker."""
-    held: list[Word] = []
-    for number, word in enumerate(words, 1):
-        held.append(word)
-        over = number == len(words) or words[number].speaker != word.speaker
-        if over or word.word.endswith((".", "!", "?")):
-            text = " ".join(one.word for one in held)
-            yield Segment(text=text, start=held[0].start, end=held[-1].end, speaker=word.speaker)
-            held = []
