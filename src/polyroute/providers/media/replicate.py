@@ -36,11 +36,13 @@ _MODERATED = re.compile(r"nsfw|sensitive|flagged|safety|moderat", re.IGNORECASE)
 _RESETS = re.compile(r"resets in ~?(\d+)\s*s")
 _PERCENT = re.compile(r"(\d{1,3})%\|")
 _OFFICIAL = re.compile(r"[^/:]+/[^/:]+")
+_DEPLOYED = re.compile(r"deployments/[^/:]+/[^/:]+")
 _SKEW = 300.0
 
 
 class ReplicateMedia:
-    """Runs any model by its name: official ones as `owner/name`, others as `owner/name:version` or a version's id."""
+    """Runs any model by its name: official ones as `owner/name`, others as `owner/name:version` or a version's id, one's own
+    deployments as `deployments/owner/name`."""
 
     def __init__(self, row: Provider) -> None:
         self._provider = row.name
@@ -122,6 +124,8 @@ class Predictions:
         body: dict[str, Any] = {"input": inputs}
         if _OFFICIAL.fullmatch(model):
             path = f"/models/{model}/predictions"
+        elif _DEPLOYED.fullmatch(model):
+            path = f"/{model}/predictions"
         else:
             path, body["version"] = "/predictions", model
         if wire.callback_url is not None:

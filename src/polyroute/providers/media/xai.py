@@ -27,6 +27,7 @@ from polyroute.types.media import (
     Progress,
     Task,
     Transcript,
+    Voice,
     Word,
 )
 from polyroute.types.usage import Usage
@@ -63,6 +64,15 @@ class XaiMedia:
         """All models, by their names."""
         listed = (await wire.call("GET", "/models")).json()
         return tuple((str(one["id"]), _tasks_of(str(one["id"]))) for one in listed.get("data", ()))
+
+    async def voices(self, wire: MediaWire) -> tuple[Voice, ...]:
+        """The voices of `/tts`."""
+        listed = (await wire.call("GET", "/tts/voices")).json()
+        return tuple(
+            Voice(id=str(one["voice_id"]), name=str(one.get("name") or one["voice_id"]), provider=self._provider,
+                  languages=(str(one["language"]),) if one.get("language") else ())
+            for one in listed.get("voices", ())
+        )  # fmt: skip
 
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure | None:
         """What is refused on grounds of content; the rest has OpenAI's shape."""

@@ -40,6 +40,9 @@ def operation_of(task: Json) -> str:
     kind = MAKING.get(str(task.get("taskType")), "other")
     if kind == "music" and isinstance(task.get("speech"), dict):
         return "speech"
+    inputs = task.get("inputs")
+    if "pscale" in str(task.get("taskType")) and isinstance(inputs, dict) and inputs.get("video"):
+        return "video"
     return "effects" if kind == "music" and "mirelo" in str(task.get("model")) else kind
 
 
