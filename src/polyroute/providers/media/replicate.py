@@ -14,10 +14,10 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, FormPart, Headers, MediaWire
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.fields import load_table
+from polyroute.providers.media.tabled import Tabled
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
-    Fitted,
     Handle,
     MediaInput,
     MediaRequest,
@@ -103,19 +103,11 @@ class ReplicateMedia:
         return self._secrets[account]
 
 
-class Predictions:
+class Predictions(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (0.5, 5.0)
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """A prediction; one that is done at once is its own result."""
