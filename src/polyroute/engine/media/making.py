@@ -260,7 +260,7 @@ async def _stored(item: Produced, order: Order) -> Artifact:
         from_uri, declared = _data_of(url)
         return await _put(from_uri, msgspec.structs.replace(intake, declared=declared), order)
     headers = order.wire.headers_for(url) if item.authenticated else []
-    trusted = (order.wire.base_url,) if order.wire.may_be_private else ()
+    trusted = (order.wire.base_url,) if order.wire.may_be_private or item.authenticated else ()
     return await order.storage.fetcher.fetch(FetchOrder(url=url, intake=intake, headers=headers, trusted=trusted))
 
 

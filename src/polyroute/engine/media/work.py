@@ -14,7 +14,7 @@ from polyroute.ports import Call, Intake
 from polyroute.types.artifacts import Artifact
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput, MediaRequest
-from polyroute.types.operations import MEDIA_DIALECT_OF
+from polyroute.types.operations import MEDIA_DIALECT_OF, Dialect
 
 _ROLES: dict[str, InputRole] = {"file": "audio", "mask": "mask"}
 OURS = frozenset(MEDIA_DIALECT_OF.values())
@@ -45,6 +45,14 @@ class MediaWork:
             return self._form.get("response_format") == "url"
         raw = (self.call.fields or {}).get("response_format")
         return raw is not None and bytes(raw) == b'"url"'
+
+    @property
+    def wants_events(self) -> bool:
+        """The answer is to be a stream of OpenAI's events; speech, which always comes as it is spoken, says so apart."""
+        if self.call.dialect is not Dialect.OPENAI_SPEECH:
+            return self.call.stream
+        raw = (self.call.fields or {}).get("stream_format")
+        return raw is not None and bytes(raw) == b'"sse"'
 
     async def inputs(self) -> Inputs:
         """What the caller gave."""

@@ -61,7 +61,7 @@ class OpenAIMedia:
                 dialect = Dialect.OPENAI_TRANSLATIONS if task is Task.TRANSLATE else Dialect.OPENAI_TRANSCRIPTIONS
                 path = self._paths.get(dialect)
                 return None if path is None else Transcription(path, self._provider)
-            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO:
+            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO | Task.VIDEO_TO_VIDEO:
                 path = self._paths.get(Dialect.MEDIA_VIDEO)
                 return Videos(path, self._provider) if path else None
             case _:
@@ -103,7 +103,7 @@ class ImageEdits:
         images = (*request.given("image"), *request.given("reference"))
         parts = [FormPart(name="model", value=model)]
         fields = {**image_fields(request), **request.options.get(self._provider, {})}
-        parts += [FormPart(name=name, value=_form_text(value)) for name, value in fields.items()]
+        parts += _form_parts(fields)
         for number, item in enumerate((*images, *request.given("mask")), 1):
             content: bytes | Body
             if item.role == "mask":
@@ -150,8 +150,17 @@ def _size(request: MediaRequest) -> str | None:
     return "1024x1024" if wide == tall else "1536x1024" if wide > tall else "1024x1536"
 
 
-def _form_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _form_parts(fields: dict[str, Any]) -> list[FormPart]:
+    """Fields of a form; lists under a name with `[]` are repeated, whatever else is no text is JSON."""
+    listed = [
+        (name, one)
+        for name, value in fields.items()
+        for one in (value if name.endswith("[]") and isinstance(value, list) else [value])
+    ]
+    return [
+        FormPart(name=name, value=one if isinstance(one, str) else msgspec.json.encode(one).decode())
+        for name, one in listed
+    ]
 
 
 def image_outcome(answer: dict[str, Any], request: MediaRequest) -> Outcome:
@@ -270,7 +279,7 @@ class Transcription:
             parts.append(FormPart(name="chunking_strategy", value="auto"))
         parts += [FormPart(name="keywords[]", value=hint) for hint in request.hints]
         extra = request.options.get(self._provider, {})
-        parts += [FormPart(name=name, value=_form_text(value)) for name, value in extra.items()]
+        parts += _form_parts(extra)
         return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json())
 
 
@@ -288,7 +297,7 @@ def transcription_outcome(answer: dict[str, Any]) -> Outcome:
         segments=tuple(
             Segment(
                 text=str(one.get("text", "")).strip(), start=float(one.get("start") or 0), end=float(one.get("end") or 0),
-                speaker=one.get("speaker"),
+                speaker=one.get("speaker") or one.get("speaker_id"),
             )
             for one in answer.get("segments") or ()
         ),
@@ -305,7 +314,7 @@ def transcription_outcome(answer: dict[str, Any]) -> Outcome:
         input=None if total is None else total - (audio or 0),
         audio_input=audio,
         output=told.get("output_tokens"),
-        seconds=told.get("seconds", answer.get("duration")),
+        seconds=told.get("seconds", told.get("prompt_audio_seconds", answer.get("duration"))),
         raw=raw,
     )
     return Outcome(transcript=transcript, usage=usage, model=answer.get("model"))

@@ -17,12 +17,13 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire, Reply
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.fields import load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
+from polyroute.providers.media.tabled import Tabled
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task
+from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
 
 _HOME, _FILES = "api.piapi.ai", "upload.theapi.app"
@@ -89,19 +90,11 @@ def _webhook_secret(wire: MediaWire) -> str:
     return hmac.new((wire.secret or "").encode(), b"polyroute piapi callbacks", hashlib.sha256).hexdigest()
 
 
-class Tasks:
+class Tasks(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (1.0, 30.0)
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """A task."""
