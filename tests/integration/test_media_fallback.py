@@ -121,7 +121,7 @@ CONFIGURATION: dict[str, Any] = {
     },
     "routes": {name: {"operation": call.operation, "targets": [call.first, call.then]} for name, call in CALLS.items()},
     "providers": {name: {"timeouts": {"total": 0.3}} for name in ("fal", "kie", "piapi")}
-    | {name: {"timeouts": {"headers": 0.2}} for name in QUICK},
+    | {name: {"timeouts": {"headers": 0.2, "result": 0.2}} for name in QUICK},
 }
 """Who is stuck gets 0.3 seconds, who is silent 0.2; who does the work then has all the time in the world."""
 
