@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from polyroute.app import build_app, read_configuration
+from polyroute.composition.app import build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
 from support.media_gateway import MediaGateway

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polyroute.media import Media, open_blobs
+from polyroute.composition.media import Media, open_blobs
 from polyroute.ports import FetchOrder, Intake
 from polyroute.settings import Settings, load_settings
 from polyroute.storage.database import StorageError, open_database
