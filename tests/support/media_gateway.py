@@ -12,9 +12,11 @@ from typing import Any
 
 import httpx
 
-from polyroute.app import build_app, read_configuration
+from polyroute.composition.app import build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
+from support.prepared_state import prepare
 
 
 class MediaGateway:
@@ -83,6 +85,7 @@ async def media_gateway(folder: Path, configuration: dict[str, Any] | None = Non
     file = folder / "polyroute.yaml"
     storage = {"database": f"sqlite:///{folder / 'polyroute.db'}", "artifacts": str(folder / "artifacts")}
     file.write_text(json.dumps({"storage": storage, **(configuration or {})}), encoding="utf-8")
+    prepare(folder / "polyroute.db")
     app = build_app(read_configuration(file), sandbox_url=sandbox.url)
     await app.start()
     transport = httpx.ASGITransport(app=app.application())

@@ -16,8 +16,9 @@ import uvloop
 
 from polyroute.api.server import bind, make_server
 from polyroute.api.workers import Workers
-from polyroute.app import App, build_app, make_catalog
 from polyroute.catalog.model import Catalog
+from polyroute.composition.app import App, build_app
+from polyroute.composition.configuration import make_catalog
 from polyroute.settings import Settings
 from polyroute.storage.writer_keeper import WriterProcess
 from polyroute.telemetry import configure_logging

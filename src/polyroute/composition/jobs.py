@@ -1,5 +1,4 @@
-"""Durable jobs under these settings, put together: a part of the composition root, shared by gateway, worker and command
-line."""
+"""Durable jobs under these settings, put together. Shared by gateway, worker and command line."""
 
 from __future__ import annotations
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from polyroute.cli.options import AsJson, Config, open_ledger, read_settings, refusals_in_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 prices_app = typer.Typer(help="Prices that hold, and those that providers publish.", no_args_is_help=True)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="Of the simulated providers that run at sandbox.host and sandbox.port.")
 ]
@@ -37,24 +32,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(prices_app, name="prices")
     app.command("reconcile")(reconcile)
     app.command("backtest")(backtest)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors in words, with status 2."""
-    from polyroute.types.errors import PolyrouteError  # noqa: PLC0415 - `--help` must not load everything
-
-    try:
-        yield
-    except PolyrouteError as error:
-        typer.echo(error.message, err=True)
-        raise typer.Exit(2) from error
-
-
-def _settings(config: Path | None) -> Settings:
-    from polyroute.app import read_configuration  # noqa: PLC0415
-
-    return read_configuration(config)
 
 
 def _sandbox_url(settings: Settings, sandbox: bool) -> str | None:
@@ -82,8 +59,8 @@ def prices_show(
     """Show the prices that hold, each with its table and date."""
     from polyroute.audit import prices  # noqa: PLC0415
 
-    with _told():
-        database, catalog, book = prices.open_prices(_settings(config))
+    with refusals_in_words():
+        database, catalog, book = prices.open_prices(read_settings(config))
         rows = prices.price_rows(book, prices.shown_targets(catalog, targets or []))
         database.close()
     if as_json:
@@ -105,7 +82,7 @@ def prices_diff(
     """Fetch what a provider publishes, keep it, and show where it is otherwise than the prices that hold."""
     from polyroute.audit import prices  # noqa: PLC0415
 
-    with _told():
+    with refusals_in_words():
         diff = _diff(config, provider, models, sandbox=sandbox, fetch=not offline)[0]
     if as_json:
         typer.echo(json.dumps(prices.diff_values(diff), indent=2))
@@ -124,15 +101,15 @@ def prices_adopt(
     """Show the difference to what `diff` fetched last, and take it over. Prices in the configuration still win."""
     from polyroute.audit import prices  # noqa: PLC0415
 
-    with _told():
+    with refusals_in_words():
         diff, settings = _diff(config, provider, models, sandbox=sandbox, fetch=False)
     prices.print_diff(diff, everything=True)
     if not diff.models:
         return
     if not yes:
         typer.confirm(f"Take over the prices of {len(diff.models)} models?", abort=True)
-    with _told():
-        count = prices.adopt_diff(_database(settings), diff)
+    with refusals_in_words():
+        count = prices.adopt_diff(open_ledger(settings), diff)
     typer.echo(f"The prices of {count} models hold now; a gateway that runs takes them within five minutes.")
 
 
@@ -141,15 +118,9 @@ def prices_drop(provider: Provider, models: Models = None, config: Config = None
     """Go back from adopted prices to the tables, for models named in full, or all of a provider."""
     from polyroute.audit import prices  # noqa: PLC0415
 
-    with _told():
-        count = prices.forget_prices(_database(_settings(config)), provider, models or [])
+    with refusals_in_words():
+        count = prices.forget_prices(open_ledger(read_settings(config)), provider, models or [])
     typer.echo(f"{count} adopted prices were dropped.")
-
-
-def _database(settings: Settings):  # type: ignore[no-untyped-def]
-    from polyroute.storage.database import open_database  # noqa: PLC0415
-
-    return open_database(settings.storage.database)
 
 
 def _diff(
@@ -157,7 +128,7 @@ def _diff(
 ) -> tuple[PriceDiff, Settings]:
     from polyroute.audit import prices  # noqa: PLC0415
 
-    settings = _settings(config)
+    settings = read_settings(config)
     database, catalog, book = prices.open_prices(settings, _sandbox_url(settings, sandbox))
     get = prices.fetch_prices if fetch else prices.kept_snapshot
     try:
@@ -187,17 +158,17 @@ def reconcile(
     """Compare the ledger with a provider's own record, by day and model. Ends with status 1 where they differ."""
     from decimal import Decimal  # noqa: PLC0415
 
-    from polyroute.app import make_catalog  # noqa: PLC0415
     from polyroute.audit import reconcile as books  # noqa: PLC0415
     from polyroute.audit.moments import read_moment  # noqa: PLC0415
+    from polyroute.composition.configuration import make_catalog  # noqa: PLC0415
 
-    settings = _settings(config)
-    with _told():
+    settings = read_settings(config)
+    with refusals_in_words():
         now = _now()
         start = read_moment(since, now).replace(hour=0, minute=0, second=0, microsecond=0)
         end = now if until is None else read_moment(until, now)
         share = Decimal(str(tolerance)) / 100
-        database = _database(settings)
+        database = open_ledger(settings)
         if csv is not None:
             named = dict(_column(text) for text in columns or ())
             found = books.reconcile_with_export(
@@ -252,12 +223,12 @@ def backtest(
     from polyroute.audit.proposals import open_proposal  # noqa: PLC0415
     from polyroute.storage.replays import past_requests  # noqa: PLC0415
 
-    recorded = _settings(ledger)
-    proposed = recorded if config is None else _settings(config)
-    with _told():
+    recorded = read_settings(ledger)
+    proposed = recorded if config is None else read_settings(config)
+    with refusals_in_words():
         now = _now()
         start, end = read_moment(since, now), now if until is None else read_moment(until, now)
-        database = _database(recorded)
+        database = open_ledger(recorded)
         runtime = open_proposal(proposed, database, policy, _sandbox_url(proposed, sandbox))
         found = run_backtest(
             lambda: past_requests(database, start, end, route=route, simulated=sandbox), runtime, policy=policy,

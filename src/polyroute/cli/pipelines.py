@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from polyroute.cli.options import Config, read_settings
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from polyroute.settings import Settings
     from polyroute.transport.client import ClientTransport
 
 pipelines_app = typer.Typer(
     help="Pipelines: several steps of text, image, video and sound as one job.", no_args_is_help=True
 )
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
-]
 Url = Annotated[
     str | None,
     typer.Option("--url", help="The gateway to ask.", show_default="one started in this process, for as long"),
@@ -173,8 +170,7 @@ async def _gateway(
     url: str | None, key: str | None, config: Path | None, *, sandbox: bool, working: bool = True
 ) -> AsyncIterator[_Gateway]:
     """The gateway that was named, or one in this process that listens on this machine alone."""
-    from polyroute.app import read_configuration  # noqa: PLC0415
-    from polyroute.serving import local_gateway  # noqa: PLC0415
+    from polyroute.cli.serving import local_gateway  # noqa: PLC0415
     from polyroute.transport.client import ClientTransport  # noqa: PLC0415
 
     transport = ClientTransport()
@@ -182,8 +178,7 @@ async def _gateway(
         if url is not None:
             yield _Gateway(url, key, transport)
         else:
-            settings: Settings = read_configuration(config)
-            async with local_gateway(settings, sandbox=sandbox, working=working) as address:
+            async with local_gateway(read_settings(config), sandbox=sandbox, working=working) as address:
                 yield _Gateway(address, None, transport)
     finally:
         await transport.aclose()

@@ -9,10 +9,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from polyroute.app import live_providers, price_book, state_folder
 from polyroute.catalog.charged import charged_targets
 from polyroute.catalog.model import Catalog
 from polyroute.catalog.prices import CatalogPrices
+from polyroute.cli.services import ask_services
+from polyroute.composition.providers import live_providers
+from polyroute.composition.stores import price_book, state_folder
 from polyroute.engine.drills import Drill
 from polyroute.engine.envelope import json_call, read_fields
 from polyroute.engine.planning import Planning
@@ -22,7 +24,6 @@ from polyroute.providers.live_check import LiveCheck, check_live
 from polyroute.routing.breakers import Breakers
 from polyroute.routing.decision import Decision
 from polyroute.routing.observations import Observations
-from polyroute.services_cli import ask_services
 from polyroute.settings import Settings
 from polyroute.storage.budgets import missing_subject
 from polyroute.storage.database import known_database, open_database

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from polyroute.media import Media, open_blobs
+from polyroute.composition.media import Media, open_blobs
 from polyroute.ports import FetchOrder, Intake
 from polyroute.settings import Settings, load_settings
-from polyroute.storage.database import StorageError, open_database
+from polyroute.storage.database import StorageError
 from polyroute.types.errors import PolyrouteError
 from support.hostile_server import answering, hostile_server
 from support.media_files import PNG
+from support.prepared_state import new_database
 from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 
@@ -24,7 +25,7 @@ def settings_of(folder: Path, text: str, environment: dict[str, str] | None = No
 
 
 def media_of(folder: Path, text: str, environment: dict[str, str] | None = None) -> Media:
-    database = open_database(f"sqlite:///{folder}/media.db")
+    database = new_database(folder / "media.db")
     return Media(settings_of(folder, text, environment), database, lambda: b"pepper" * 6)
 
 

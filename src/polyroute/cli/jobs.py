@@ -12,29 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from polyroute.cli.options import AsJson, Config, open_ledger, print_table, read_settings, refuse
+
 if TYPE_CHECKING:
     from polyroute.storage.job_pipelines import PipelineTable
     from polyroute.types.jobs import Job
 
 jobs_app = typer.Typer(help="Durable jobs: slow image, video and audio work.", no_args_is_help=True)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 Result = TypeVar("Result")
 
 
 def _with_table(config: Path | None, work: Callable[[PipelineTable], Awaitable[Result]]) -> Result:
-    from polyroute.app import read_configuration  # noqa: PLC0415 - `--help` must not load everything
-    from polyroute.storage.database import open_database  # noqa: PLC0415
-    from polyroute.storage.job_pipelines import PipelineTable  # noqa: PLC0415
+    from polyroute.storage.job_pipelines import PipelineTable  # noqa: PLC0415 - `--help` must not load everything
 
-    settings = read_configuration(config)
-    table = PipelineTable(open_database(settings.storage.database), settings.jobs.lost_after)
+    settings = read_settings(config)
+    table = PipelineTable(open_ledger(settings), settings.jobs.lost_after)
 
     async def run() -> Result:
         return await work(table)
@@ -56,27 +51,13 @@ def jobs_list(
     from polyroute.types.jobs import JobState  # noqa: PLC0415
 
     if state is not None and state not in [one.value for one in JobState]:
-        typer.echo(f"there is no state {state}; there are {', '.join(JobState)}", err=True)
-        raise typer.Exit(2)
+        refuse(f"there is no state {state}; there are {', '.join(JobState)}")
     states = [] if state is None else [JobState(state)]
     found = _with_table(config, lambda table: table.list(any_key=True, states=states, limit=limit))
     if as_json:
         typer.echo(json.dumps([_values(job) for job in found], indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    shown = Table(box=None, pad_edge=False)
-    for column in ("id", "state", "task", "model", "at", "tries", "made", "error"):
-        shown.add_column(column, overflow="fold")
-    for job in found:
-        where = "" if job.provider is None else f"{job.provider}/{job.provider_model}"
-        error = "" if job.error is None else f"{job.error.kind}: {job.error.message}"
-        shown.add_row(
-            job.id, job.state, job.order.task, job.order.model, where, str(job.attempts),
-            _moment(job.order.created_at), error,
-        )  # fmt: skip
-    Console().print(shown)
+    print_table(("id", "state", "task", "model", "at", "tries", "made", "error"), map(_row, found))
 
 
 @jobs_app.command("show")
@@ -126,21 +107,24 @@ def jobs_resolve(
     from polyroute.types.media import Handle  # noqa: PLC0415
 
     if decision not in ("retry", "adopt", "abandon"):
-        typer.echo(f"{decision!r} is no decision; there are retry, adopt and abandon", err=True)
-        raise typer.Exit(2)
+        refuse(f"{decision!r} is no decision; there are retry, adopt and abandon")
     if (decision == "adopt") != (handle is not None):
-        typer.echo("adopt takes --handle ID, the others take none", err=True)
-        raise typer.Exit(2)
+        refuse("adopt takes --handle ID, the others take none")
     try:
         given = None if handle is None else Handle(id=handle, data=json.loads(data) if data else {})
     except ValueError as error:
-        typer.echo(f"--data is no JSON: {error}", err=True)
-        raise typer.Exit(2) from error
+        refuse(f"--data is no JSON: {error}", error)
     job = _with_table(config, lambda table: table.resolve(job_id, decision, given, time.time()))  # type: ignore[arg-type] # checked above
     if job is None:
-        typer.echo(f"There is no job {job_id} that needs attention.", err=True)
-        raise typer.Exit(2)
+        refuse(f"There is no job {job_id} that needs attention.")
     typer.echo(f"{job_id} goes on.")
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    where = "" if job.provider is None else f"{job.provider}/{job.provider_model}"
+    error = "" if job.error is None else f"{job.error.kind}: {job.error.message}"
+    made = _moment(job.order.created_at)
+    return (job.id, job.state, job.order.task, job.order.model, where, str(job.attempts), made, error)
 
 
 def _values(job: Job) -> dict[str, Any]:
@@ -161,5 +145,4 @@ def _moment(seconds: float | None) -> str:
 
 
 def _unknown(job_id: str) -> NoReturn:
-    typer.echo(f"There is no job {job_id}; `polyroute jobs list` shows them.", err=True)
-    raise typer.Exit(2)
+    refuse(f"There is no job {job_id}; `polyroute jobs list` shows them.")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from polyroute.cli.options import (
+    AsJson,
+    Config,
+    open_ledger,
+    print_json,
+    print_table,
+    read_catalog,
+    refusals_in_words,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from polyroute.ports.budgets import BudgetDesk
@@ -18,53 +28,21 @@ users_app = typer.Typer(help="Users, to whom keys belong and requests are counte
 teams_app = typer.Typer(help="Teams, to which users belong.", no_args_is_help=True)
 notifications_app = typer.Typer(help="What operators should know, newest first.", no_args_is_help=True)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-
 
 @contextmanager
 def open_desk(config: Path | None) -> Iterator[BudgetDesk]:
     """Budgets and people in the database; what it refuses is said without a traceback."""
-    from polyroute.app import make_catalog, read_configuration  # noqa: PLC0415 - `--help` must not load everything
-    from polyroute.storage.budget_desk import Accounts  # noqa: PLC0415
+    from polyroute.storage.budget_desk import Accounts  # noqa: PLC0415 - `--help` must not load everything
     from polyroute.storage.budgets import sync_budgets  # noqa: PLC0415
-    from polyroute.storage.database import open_database  # noqa: PLC0415
-    from polyroute.types.errors import PolyrouteError  # noqa: PLC0415
 
-    settings = read_configuration(config)
-    catalog = make_catalog(settings)
-    database = open_database(settings.storage.database)
+    settings, catalog = read_catalog(config)
+    database = open_ledger(settings)
     try:
-        sync_budgets(database, catalog.budgets.values(), catalog.currencies)
-        yield Accounts(database, lambda: catalog)
-    except PolyrouteError as error:
-        typer.echo(error.message, err=True)
-        raise typer.Exit(2) from error
+        with refusals_in_words():
+            sync_budgets(database, catalog.budgets.values(), catalog.currencies)
+            yield Accounts(database, lambda: catalog)
     finally:
         database.close()
-
-
-def print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Rows below their headings."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table, highlight=False)
-
-
-def print_json(value: Any) -> None:
-    """Values as indented JSON."""
-    import msgspec  # noqa: PLC0415
-
-    typer.echo(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
 # ---------------------------------------------------------------- budgets
@@ -120,8 +98,7 @@ def budgets_set(
     subjects = {"team": team, "user": user, "key": key, "route": route}
     named = {scope: subject for scope, subject in subjects.items() if subject is not None}
     if len(named) > 1:
-        typer.echo(f"a budget is for one of {', '.join(named)}, not for several", err=True)
-        raise typer.Exit(2)
+        refuse(f"a budget is for one of {', '.join(named)}, not for several")
     scope, subject = next(iter(named.items()), ("installation", None))
     with open_desk(config) as desk:
         budget = desk.put_budget(

@@ -12,25 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from polyroute.cli.options import AsJson, Config, print_table, read_settings, refuse
+
 if TYPE_CHECKING:
-    from polyroute.media import Media
+    from polyroute.composition.media import Media
     from polyroute.types.artifacts import Artifact
 
 artifacts_app = typer.Typer(help="Stored media: what was produced, uploaded and fetched.", no_args_is_help=True)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 Result = TypeVar("Result")
 
 
 def _with_media(config: Path | None, work: Callable[[Media], Awaitable[Result]]) -> Result:
-    from polyroute.app import media_storage, read_configuration  # noqa: PLC0415 - `--help` must not load everything
+    from polyroute.composition.media import media_storage  # noqa: PLC0415 - `--help` must not load everything
 
-    media = media_storage(read_configuration(config))
+    media = media_storage(read_settings(config))
 
     async def run() -> Result:
         try:
@@ -52,18 +49,14 @@ def artifacts_list(
     if as_json:
         typer.echo(json.dumps([_values(artifact) for artifact in found], indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "type", "size", "format", "origin", "created", "kept until"):
-        table.add_column(column, overflow="fold")
-    for artifact in found:
-        table.add_row(
+    rows = (
+        (
             artifact.id, artifact.media_type, _size(artifact.size), _format(artifact), artifact.origin,
-            _moment(artifact.created_at), _moment(artifact.expires_at),
-        )  # fmt: skip
-    Console().print(table)
+            datetime.fromtimestamp(artifact.created_at, UTC).strftime("%Y-%m-%d %H:%M"), _moment(artifact.expires_at),
+        )
+        for artifact in found
+    )  # fmt: skip
+    print_table(("id", "type", "size", "format", "origin", "created", "kept until"), rows)
 
 
 @artifacts_app.command("show")
@@ -78,8 +71,7 @@ def artifacts_show(
 
     values = _with_media(config, work)
     if values is None:
-        typer.echo(f"There is no artifact '{artifact}' (any more); `polyroute artifacts list` shows them.", err=True)
-        raise typer.Exit(2)
+        refuse(f"There is no artifact '{artifact}' (any more); `polyroute artifacts list` shows them.")
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from polyroute.app import retention_of
+from polyroute.composition.terms import retention_of
 from polyroute.settings import Settings
 from polyroute.storage.database import StorageError, open_database
 from polyroute.storage.export import FORMATS, TABLES, ExportError, stream, write_parquet

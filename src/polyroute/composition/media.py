@@ -1,5 +1,5 @@
-"""Stored media under these settings: the artifact store, callers' files and the fetcher, put together. A part of the
-composition root, shared by the gateway, workers and the command line."""
+"""Stored media under these settings: the artifact store, callers' files and the fetcher, put together. Shared by
+the gateway, workers and the command line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from polyroute.composition.configuration import surroundings
+from polyroute.composition.stores import read_pepper
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.lane import MediaFloor
 from polyroute.ports import Fetcher, FetchOrder, Headers, MediaSocket
-from polyroute.ports.services import ContainerEngine
 from polyroute.providers.media.ffmpeg.masks import Masks
-from polyroute.providers.media.ffmpeg.tools import find_ffmpeg, tools_for
+from polyroute.providers.media.ffmpeg.tools import tools_for
 from polyroute.settings import Settings
 from polyroute.storage.artifacts import ArtifactKeeper, FileKeeper
 from polyroute.storage.blobs import BlobStore, LocalBlobs
-from polyroute.storage.database import Database, StorageError
+from polyroute.storage.database import Database, StorageError, open_database
 from polyroute.storage.media_index import MediaIndex
 from polyroute.storage.url_signatures import UrlSigner
 from polyroute.types.artifacts import Artifact
@@ -124,22 +125,10 @@ class Media:
                     log.info("%d expired files were deleted, %d bytes", count, size)
 
 
-def surroundings(settings: Settings) -> Mapping[str, str]:
-    """The environment, and what is installed on this machine as if it were named there."""
-    environment = settings.environment
-    path = environment.get("PATH")
-    if environment.get("FFMPEG_BINARY") or not path:
-        return environment
-    found = find_ffmpeg(path)
-    return environment if found is None else {**environment, "FFMPEG_BINARY": found}
-
-
-def container_engine(settings: Settings) -> ContainerEngine | None:
-    """What starts and stops containers here, None where nothing does."""
-    from polyroute.transport.docker import DockerEngine, docker_address  # noqa: PLC0415 - its HTTP client takes time to load
-
-    address = docker_address(settings.environment.get("DOCKER_HOST"))
-    return None if address is None else DockerEngine(address)
+def media_storage(settings: Settings) -> Media:
+    """Stored media, for the command line. Raises StorageError."""
+    database = open_database(settings.storage.database)
+    return Media(settings, database, lambda: read_pepper(settings, database))
 
 
 def open_blobs(settings: Settings) -> BlobStore:

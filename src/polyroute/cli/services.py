@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
+
+from polyroute.cli.options import AsJson, Config, print_json, read_catalog, refusals_in_words
 
 if TYPE_CHECKING:
     from polyroute.catalog.model import Catalog
@@ -17,21 +17,15 @@ if TYPE_CHECKING:
 
 services_app = typer.Typer(help="Services on your own machines: see, start and stop them.", no_args_is_help=True)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="polyroute.yaml, where there is one"),
-]
 Name = Annotated[str, typer.Argument(help="The provider: whisper, chatterbox, comfyui …")]
 
 
 @services_app.command("list")
-def list_services(
-    config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
-) -> None:
+def list_services(config: Config = None, as_json: AsJson = False) -> None:
     """Every local service that is on: whether it runs, whether it answers, and what is wrong."""
-    found = ask_services(*_configured(config))
+    found = ask_services(*read_catalog(config))
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+        print_json(found)
         return
     for one in found:
         _show(one)
@@ -61,20 +55,15 @@ def ask_services(settings: Settings, catalog: Catalog) -> tuple[ServiceHealth, .
 
 
 def _change(config: Path | None, name: str, verb: str) -> None:
-    from polyroute.types.errors import PolyrouteError  # noqa: PLC0415 - `--help` must not load everything
-
-    try:
-        for one in _with_desk(*_configured(config), name, verb):
+    with refusals_in_words():
+        for one in _with_desk(*read_catalog(config), name, verb):
             _show(one)
-    except PolyrouteError as error:
-        typer.echo(f"polyroute: {error.message}", err=True)
-        raise typer.Exit(2) from error
 
 
 def _with_desk(settings: Settings, catalog: Catalog, name: str | None, verb: str) -> tuple[ServiceHealth, ...]:
-    from polyroute.app import live_providers, media_storage  # noqa: PLC0415 - `--help` must not load everything
+    from polyroute.composition.media import media_storage  # noqa: PLC0415 - `--help` must not load everything
+    from polyroute.composition.providers import container_engine, live_providers  # noqa: PLC0415
     from polyroute.engine.services import ServiceDesk  # noqa: PLC0415
-    from polyroute.media import container_engine  # noqa: PLC0415
     from polyroute.transport.client import ClientTransport  # noqa: PLC0415
 
     async def ask() -> tuple[ServiceHealth, ...]:
@@ -89,13 +78,6 @@ def _with_desk(settings: Settings, catalog: Catalog, name: str | None, verb: str
             await media.stop()
 
     return asyncio.run(ask())
-
-
-def _configured(config: Path | None) -> tuple[Settings, Catalog]:
-    from polyroute.app import make_catalog, read_configuration  # noqa: PLC0415 - `--help` must not load everything
-
-    settings = read_configuration(config)
-    return settings, make_catalog(settings)
 
 
 def _show(one: ServiceHealth) -> None:
