@@ -14,6 +14,7 @@ from polyroute.api.files import FilePaths
 from polyroute.api.jobs import JSON, digest_of, header, job_headers, read_json, read_whole
 from polyroute.api.requests import Head, Receive, Scope, Send, read_body, read_form, read_head
 from polyroute.dialects.openai_media.videos import USUAL_MODEL, parse_video, video_details, video_object
+from polyroute.dialects.openai_media.words import OF_VIDEOS, in_words
 from polyroute.engine.envelope import invalid, read_options
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.desk import JobDesk, NewJob
@@ -126,7 +127,11 @@ class VideoPaths:
             details={**video_details(values), **(more or {})},
             idempotency_key=header(scope["headers"], b"idempotency-key"), digest=digest,
         )  # fmt: skip
-        return await self._desk.submit(new, key)
+        try:
+            return await self._desk.submit(new, key)
+        except PolyrouteError as error:
+            error.param, error.message = in_words(OF_VIDEOS, error.param, error.message)
+            raise
 
     async def _remix(self, scope: Scope, receive: Receive, head: Head, identifier: str, key: KeyRecord | None) -> Job:
         """The same model on the same video, with another prompt."""

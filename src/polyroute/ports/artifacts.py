@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from polyroute.ports.network import Headers
-from polyroute.types.artifacts import Artifact, MediaFamily, StoredFile
+from polyroute.types.artifacts import Artifact, MediaFacts, MediaFamily, StoredFile
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +69,9 @@ class ArtifactStore(Protocol):
 
     async def prune(self) -> tuple[int, int]:
         """Delete what has expired: files of callers, then artifacts that nobody holds. How many, and how many bytes."""
+
+    def check(self, facts: MediaFacts, intake: Intake) -> None:
+        """Refuse what would not be stored, seen without storing it. Raises PolyrouteError as `put` does."""
 
     def sign(self, identifier: str, lasts: float | None = None) -> str:
         """The path of a URL that reads an artifact (or a caller's file) without a key for `lasts` seconds, the configured
@@ -130,6 +133,10 @@ class Fetcher(Protocol):
         provider's: `bad_response`, `unavailable`, `truncated`, `timeout`; `not_found` for 404, 403 and 410, which is what
         an expired result URL answers).
         """
+
+    async def check(self, url: str, param: str) -> None:
+        """Whether a caller's URL leads to where one may look, without fetching it: somebody else will. Raises
+        PolyrouteError(invalid_request); nothing for a name that cannot be resolved here."""
 
 
 class MaskConverter(Protocol):

@@ -13,11 +13,11 @@ from pathlib import Path
 from polyroute.mediainfo import ending_of
 from polyroute.ports import Intake
 from polyroute.storage.blobs import BlobMissingError, BlobStore, sweep
-from polyroute.storage.incoming import Incoming, ScratchError, look_at
+from polyroute.storage.incoming import Incoming, ScratchError, check_facts, look_at
 from polyroute.storage.media_index import MediaIndex
 from polyroute.storage.media_rows import KeptArtifact
 from polyroute.storage.url_signatures import UrlSigner
-from polyroute.types.artifacts import Artifact, StoredFile
+from polyroute.types.artifacts import Artifact, MediaFacts, StoredFile
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 log = logging.getLogger("polyroute.artifacts")
@@ -105,6 +105,10 @@ class ArtifactKeeper:
     async def _extended(self, identifier: str, until: float | None) -> Artifact | None:
         existing = await asyncio.to_thread(self._index.extend, identifier, until)
         return None if existing is None else existing.artifact
+
+    def check(self, facts: MediaFacts, intake: Intake) -> None:
+        """Refuse what would not be stored."""
+        check_facts(facts, intake, self._max_pixels)
 
     async def stat(self, artifact_id: str) -> Artifact | None:
         """What is known of an artifact."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
-from polyroute.types.artifacts import Artifact, MediaFamily
+from polyroute.types.artifacts import Artifact, MediaFacts, MediaFamily
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput, MediaRequest
 
@@ -121,7 +121,8 @@ class Inputs:
 
     async def url(self, item: MediaInput, *, nearby: bool) -> str | None:
         """Where the provider can fetch it; `nearby`: it runs on our own machines."""
-        if item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL:
+        known = item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL
+        if known and not nearby:  # what stands in our own network is not sent wherever a caller says
             return item.url
         base = self._storage.public_url or (self._storage.address if nearby else None)
         if not base:
@@ -174,13 +175,18 @@ async def read_blocks(path: Path) -> AsyncGenerator[bytes, None]:
 
 def check_family(artifact: Artifact, role: InputRole, param: str) -> Artifact:
     """The artifact itself. Raises PolyrouteError (invalid_request) when its bytes are no such thing as the role needs."""
-    wanted = _FAMILIES[role]
-    if artifact.family not in wanted:
-        raise PolyrouteError(
-            ErrorKind.INVALID_REQUEST,
-            f"'{param}' must be {' or '.join(wanted)}; its bytes are {artifact.media_type}.", param=param,
-        )  # fmt: skip
+    check_family_of(artifact, role, param)
     return artifact
+
+
+def check_family_of(facts: Artifact | MediaFacts, role: InputRole, param: str) -> None:
+    """As `check_family`, for what is not stored."""
+    wanted = _FAMILIES[role]
+    if facts.family not in wanted:
+        told = facts.media_type if facts.media_type != "application/octet-stream" else "of no known format"
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST, f"'{param}' must be {' or '.join(wanted)}; its bytes are {told}.", param=param
+        )
 
 
 def read_data_uri(uri: str, param: str) -> tuple[bytes, str | None]:

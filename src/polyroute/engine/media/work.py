@@ -8,15 +8,15 @@ import msgspec
 
 from polyroute.dialects.openai_media.requests import parse_media
 from polyroute.engine.forms import Form, Upload
+from polyroute.engine.media.checking import check_call, role_of
 from polyroute.engine.media.inputs import Inputs, Storage, check_family, needed_masks
 from polyroute.engine.media.tracking import Tracker, Untracked
 from polyroute.ports import Call, Intake
 from polyroute.types.artifacts import Artifact
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.media import InputRole, MediaInput, MediaRequest
+from polyroute.types.media import MediaInput, MediaRequest
 from polyroute.types.operations import MEDIA_DIALECT_OF
 
-_ROLES: dict[str, InputRole] = {"file": "audio", "mask": "mask"}
 OURS = frozenset(MEDIA_DIALECT_OF.values())
 """The dialects of our own vocabulary."""
 
@@ -53,6 +53,11 @@ class MediaWork:
             self._inputs = Inputs(self.storage, await self.request(), None if key is None else key.id)
         return self._inputs
 
+    async def check(self) -> None:
+        """Raises PolyrouteError for what is wrong with it whoever answers it."""
+        if self.call.dialect not in OURS:
+            await check_call(self.call, self._form, self.storage)
+
     async def aclose(self) -> None:
         """The request is over."""
         if self._inputs is not None:
@@ -69,7 +74,7 @@ class MediaWork:
 
     async def _upload(self, form: Form, upload: Upload) -> MediaInput:
         name = upload.name.removesuffix("[]")
-        role = _ROLES.get(name, "image")
+        role = role_of(upload)
         intake = Intake(origin="upload", declared=upload.media_type, param=name)
         artifact = await self.storage.artifacts.put(form.read(upload), intake)
         check_family(artifact, role, name)
