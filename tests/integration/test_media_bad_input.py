@@ -162,6 +162,7 @@ CASES = [
     upload(TRANSCRIPTIONS, "file", PNG, "image/png", "audio or video", model="openai-transcription"),
     upload(TRANSCRIPTIONS, "file", TEXT, "text/plain", "audio or video", model="elevenlabs-transcription"),
     upload(TRANSCRIPTIONS, "file", b"", "empty", model="openai-transcription"),
+    upload(TRANSCRIPTIONS, "file", bytes(range(256)), "no known format", "audio or video", model="openai-transcription"),
     upload(TRANSLATIONS, "file", PNG, "image/png", "audio or video", model="whisper-transcription"),
     upload(VIDEOS, "input_reference", TEXT, "text/plain", "must be image", model="replicate-video", prompt="x"),
     upload(VIDEOS, "input_reference", BOMB, "100000 x 100000", "100 million", model="replicate-video", prompt="x"),

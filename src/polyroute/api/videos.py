@@ -33,11 +33,12 @@ _VARIANTS: dict[str, MediaFamily] = {"video": "video", "thumbnail": "image", "sp
 class VideoPaths:
     """The paths of videos."""
 
-    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, max_body: int) -> None:
+    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, max_body: int, max_form: int) -> None:
         self._gateway = gateway
         self._desk = desk
         self._files = files
         self._max_body = max_body
+        self._max_form = max_form
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -85,7 +86,7 @@ class VideoPaths:
 
     async def _create(self, scope: Scope, receive: Receive, head: Head, key: KeyRecord | None) -> Job:
         if head.content_type.startswith(b"multipart/form-data"):
-            form = await read_form(receive, head, self._max_body)
+            form = await read_form(receive, head, self._max_form)
             try:
                 values = form.values()
                 files = []

@@ -12,7 +12,7 @@ import msgspec
 from polyroute.dialects.openai_media.requests import parse_media
 from polyroute.engine.forms import Form, Upload
 from polyroute.engine.media.inputs import Storage, check_family_of, read_data_uri
-from polyroute.mediainfo import FileBytes, inspect_media
+from polyroute.mediainfo import FileBytes, inspect_media, shows
 from polyroute.ports import Call, Intake
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput
@@ -76,6 +76,8 @@ def _check_bytes(
     if not source.size:
         raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'{param}' is empty.", param=param)
     facts = inspect_media(source, declared)
+    if facts.media_type == "application/octet-stream" and not shows(declared):
+        return  # a format that we do not know, and the provider may
     check_family_of(facts, role, param)
     storage.artifacts.check(facts, Intake(origin="upload", param=param))
 

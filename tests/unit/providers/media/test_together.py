@@ -56,9 +56,7 @@ async def test_a_film_with_its_exact_cost(gateway: MediaGateway) -> None:
     assert not told or float(told["format"]["duration"]) == pytest.approx(3, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    ("form", "start"), [("mp3", (b"ID3", b"\xff")), ("wav", (b"RIFF",)), ("pcm", (b"",))]
-)
+@pytest.mark.parametrize(("form", "start"), [("mp3", (b"ID3", b"\xff")), ("wav", (b"RIFF",)), ("pcm", (b"",))])
 async def test_speech_streams(gateway: MediaGateway, form: str, start: tuple[bytes, ...]) -> None:
     body = {"model": KOKORO, "input": "Good morning to you all.", "voice": "alloy", "response_format": form}
     answer = await gateway.post("/v1/audio/speech", json=body)
