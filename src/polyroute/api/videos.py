@@ -94,7 +94,11 @@ class VideoPaths:
                     if upload.name != "input_reference":
                         raise invalid(f"'{upload.name}' takes no file; 'input_reference' does.", upload.name)
                     intake = Intake(
-                        origin="upload", declared=upload.media_type, param=upload.name, retain=self._desk.deadline
+                        origin="upload",
+                        declared=upload.media_type,
+                        param=upload.name,
+                        retain=self._desk.deadline,
+                        owner=None if key is None else key.id,
                     )
                     artifact = await self._desk.floor.storage.artifacts.put(form.read(upload), intake)
                     role = _role_of(artifact)

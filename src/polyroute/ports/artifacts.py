@@ -23,7 +23,8 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     `expected` refuses other families of media. `declared` is the media type that somebody claimed: it is used for what
     has no signature of its own (raw PCM, plain text) and never believed otherwise. `limit` is the most bytes, the store's
     own limit unless it is lower. `retain` is for how many seconds the artifact is kept on its own, None for the configured
-    retention. `param` is the field that errors name.
+    retention. `param` is the field that errors name. `owner` is the id of the key that it belongs to, which it then also does
+    when it was there before.
     """
 
     origin: str
@@ -33,6 +34,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     retain: float | None = None
     simulated: bool = False
     param: str | None = None
+    owner: str | None = None
 
 
 class ArtifactStore(Protocol):
@@ -48,6 +50,13 @@ class ArtifactStore(Protocol):
 
     async def stat(self, artifact_id: str) -> Artifact | None:
         """What is known of an artifact; None when there is none of that id (any more)."""
+
+    async def owned(self, artifact_id: str, key_id: str | None) -> Artifact | None:
+        """An artifact that belongs to this key, or that one of its files names; None also for those of others. Without a key
+        (in open mode) all are everybody's."""
+
+    async def own(self, artifact_id: str, key_id: str | None) -> None:
+        """It belongs to this key too."""
 
     def open(self, artifact_id: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """Its bytes from `start` up to, not with, `stop`, in blocks. Close it (`aclosing`) when leaving early.

@@ -84,7 +84,7 @@ class JobDesk:
         if new.webhook is not None:
             await self._floor.storage.fetcher.check(new.webhook.url, "webhook")
         self._admit(call)
-        request = await take_inputs(new.request, order, self._floor)
+        request = await take_inputs(new.request, order, self._floor, anything=key is not None and key.operator)
         await look(fit, request, order, self._gateway, self._floor)
         job = await self.store.create(msgspec.structs.replace(order, request=request))
         if self.worker is not None:

@@ -37,16 +37,19 @@ class Fit(msgspec.Struct, frozen=True):
     alone: bool
 
 
-async def take_inputs(request: MediaRequest, order: JobOrder, floor: MediaFloor) -> MediaRequest:
+async def take_inputs(
+    request: MediaRequest, order: JobOrder, floor: MediaFloor, *, anything: bool = False
+) -> MediaRequest:
     """The request with its inputs in the store, where they are kept until the job must have ended. Raises PolyrouteError
-    naming the field."""
+    naming the field. `anything`: an operator may name what is others'."""
     if not request.inputs and request.timeline is None:
         return request
-    inputs = Inputs(floor.storage, request, order.key_id)
+    inputs = Inputs(floor.storage, request, order.key_id, anything=anything)
 
     async def take(item: MediaInput) -> Artifact:
         artifact = await inputs.artifact(item)
         await floor.storage.artifacts.keep(artifact.id, order.deadline)
+        await floor.storage.artifacts.own(artifact.id, order.key_id)
         return artifact
 
     try:

@@ -61,11 +61,13 @@ class FileOnDisk:
 
 
 class Inputs:
-    """The inputs of one request. Each is fetched and checked at most once, however many targets need it."""
+    """The inputs of one request. Each is fetched and checked at most once, however many targets need it. What the key may
+    name is its own; `anything`: it is an operator's."""
 
-    def __init__(self, storage: Storage, request: MediaRequest, key_id: str | None) -> None:
+    def __init__(self, storage: Storage, request: MediaRequest, key_id: str | None, *, anything: bool = False) -> None:
         self._storage = storage
         self._key_id = key_id
+        self._reader = None if anything else key_id
         self._param: dict[MediaInput, InputRole] = {item: item.role for item in request.inputs}
         self._found: dict[MediaInput, Artifact] = {}
         self._open = AsyncExitStack()
@@ -133,7 +135,7 @@ class Inputs:
     async def _store(self, item: MediaInput) -> Artifact:
         if item.artifact is not None:
             return await self._own(item.artifact, item.role)
-        intake = Intake(origin="input", declared=item.media_type, param=item.role)
+        intake = Intake(origin="input", declared=item.media_type, param=item.role, owner=self._key_id)
         url = item.url or ""
         if url.startswith("data:"):
             content, declared = read_data_uri(url, item.role)
@@ -142,12 +144,12 @@ class Inputs:
         return await self._storage.fetcher.fetch(FetchOrder(url=url, intake=intake, from_caller=True))
 
     async def _own(self, identifier: str, param: str) -> Artifact:
-        """An artifact by its own id, or by that of a file which this key uploaded."""
+        """An artifact of this key by its own id, or by that of a file which it uploaded."""
         if identifier.startswith("file-"):
-            file = await self._storage.files.find(identifier, self._key_id)
+            file = await self._storage.files.find(identifier, self._reader, any_key=self._reader is None)
             if file is not None:
                 return file.artifact
-        elif (artifact := await self._storage.artifacts.stat(identifier)) is not None:
+        elif (artifact := await self._storage.artifacts.owned(identifier, self._reader)) is not None:
             return artifact
         raise PolyrouteError(
             ErrorKind.INVALID_REQUEST,

@@ -118,6 +118,7 @@ class MediaLane:
                 request_id=self._call.id, request=fitted.request, target=target, model=model, credential=credential,
                 wire=wire, tracker=self._work.tracker, storage=self._work.storage, deadline=deadline,
                 simulated=self._provider.row.simulated,
+                owner=None if self._call.key is None else self._call.key.id,
             ),
         )  # fmt: skip
         self.notes = (*self.notes, *made.notes)

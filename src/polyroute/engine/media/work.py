@@ -46,11 +46,16 @@ class MediaWork:
         raw = (self.call.fields or {}).get("response_format")
         return raw is not None and bytes(raw) == b'"url"'
 
+    @property
+    def _owner(self) -> str | None:
+        return None if self.call.key is None else self.call.key.id
+
     async def inputs(self) -> Inputs:
         """What the caller gave."""
         if self._inputs is None:
             key = self.call.key
-            self._inputs = Inputs(self.storage, await self.request(), None if key is None else key.id)
+            anything = key is not None and key.operator
+            self._inputs = Inputs(self.storage, await self.request(), self._owner, anything=anything)
         return self._inputs
 
     async def check(self) -> None:
@@ -75,7 +80,7 @@ class MediaWork:
     async def _upload(self, form: Form, upload: Upload) -> MediaInput:
         name = upload.name.removesuffix("[]")
         role = role_of(upload)
-        intake = Intake(origin="upload", declared=upload.media_type, param=name)
+        intake = Intake(origin="upload", declared=upload.media_type, param=name, owner=self._owner)
         artifact = await self.storage.artifacts.put(form.read(upload), intake)
         check_family(artifact, role, name)
         if role == "mask":
@@ -86,7 +91,8 @@ class MediaWork:
         """OpenAI's masks are transparent where they may be painted; ours, as those of all others, are white there."""
         async with self.storage.artifacts.path(artifact.id) as path:
             content = await needed_masks(self.storage).to_white(path)
-        return await self.storage.artifacts.put(content, Intake(origin="mask", expected="image", param="mask"))
+        intake = Intake(origin="mask", expected="image", param="mask", owner=self._owner)
+        return await self.storage.artifacts.put(content, intake)
 
 
 def decode_request(call: Call) -> MediaRequest:
