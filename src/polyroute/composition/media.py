@@ -78,6 +78,10 @@ class Media:
         """See `ports.Fetcher.fetch`."""
         return await self.fetcher.fetch(order)
 
+    async def check(self, url: str, param: str) -> None:
+        """See `ports.Fetcher.check`."""
+        await self.fetcher.check(url, param)
+
     async def open_socket(self, url: str, headers: Headers, connect: float, deadline: float) -> MediaSocket:
         """See `ports.SocketOpener`."""
         return await self._sockets.open(url, headers, connect, deadline)

@@ -33,7 +33,8 @@ _DEEPER = 1.5
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at a provider: what is wanted of which target, over which wire, and who follows it."""
+    """One attempt at a provider: what is wanted of which target, over which wire, who follows it, and the key that the
+    results belong to."""
 
     request_id: str
     request: MediaRequest
@@ -45,6 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     deadline: float
     simulated: bool
+    owner: str | None = None
 
 
 def idempotency_key(request_id: str, target: Target, spent: int = 0) -> str:
@@ -221,7 +223,7 @@ async def _stored(item: Produced, order: Order) -> Artifact:
     family = FAMILY_OF.get(OPERATION_OF_TASK[order.request.task])
     intake = Intake(
         origin=f"{order.target.provider} {order.request_id}", expected=family, declared=item.media_type,
-        simulated=order.simulated,
+        simulated=order.simulated, owner=order.owner,
     )  # fmt: skip
     if item.data is not None:
         return await order.storage.artifacts.put(item.data, intake)

@@ -58,6 +58,8 @@ class PipelineDesk:
         pipeline = new.pipeline
         given = read_input(pipeline, new.given)
         self.check(pipeline, given, key)
+        if new.webhook is not None:
+            await self.jobs.floor.storage.fetcher.check(new.webhook.url, "webhook")
         now = time.time()
         order = JobOrder(
             id=new_request_id().replace("req_", "pipe_", 1), task=Task.COMPOSE, model=pipeline.name,

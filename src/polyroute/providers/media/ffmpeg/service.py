@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from polyroute.compose.sources import input_of, source_names, with_sources
 from polyroute.compose.timeline import parse_timeline
 from polyroute.ports import FormPart, MediaWire
-from polyroute.providers.media.ffmpeg.sources import fit_timeline, input_of
+from polyroute.providers.media.ffmpeg.sources import fit_timeline
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Produced, Progress
 from polyroute.types.usage import Usage
@@ -27,10 +28,9 @@ class ComposeService:
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """Upload what the timeline names, and hand it over."""
         timeline = dict(request.timeline or {})
-        sent = {
-            source: await self._upload(input_of(source, request), wire) for source in parse_timeline(timeline).sources()
-        }
-        body = {"task": "compose", "model": "ffmpeg", "timeline": _renamed(timeline, sent)}
+        named = source_names(parse_timeline(timeline))
+        sent = {source: await self._upload(input_of(source, request, name), wire) for source, name in named.items()}
+        body = {"task": "compose", "model": "ffmpeg", "timeline": with_sources(timeline, sent)}
         headers = [(b"idempotency-key", (request.idempotency_key or "").encode())] if request.idempotency_key else []
         reply = await wire.call("POST", "/v1/jobs", json=body, headers=headers, creates=True)
         return Handle(id=str(reply.json()["id"]))
@@ -63,16 +63,6 @@ class ComposeService:
     async def cancel(self, handle: Handle, wire: MediaWire) -> None:
         """Told to stop."""
         await wire.call("DELETE", f"/v1/jobs/{handle.id}", accept=(404,))
-
-
-def _renamed(timeline: Any, sent: dict[str | int, str]) -> Any:
-    """The timeline with the service's own files in place of the sources."""
-    if isinstance(timeline, dict):
-        return {
-            name: sent.get(value, value) if name == "source" and isinstance(value, str | int) else _renamed(value, sent)
-            for name, value in timeline.items()
-        }
-    return [_renamed(one, sent) for one in timeline] if isinstance(timeline, list) else timeline
 
 
 def _failure(state: str, error: dict[str, Any]) -> Failure:
