@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.lane import MediaFloor
+from polyroute.engine.media.workspaces import sweep_workspaces
 from polyroute.ports import Fetcher, FetchOrder, Headers, MediaSocket
 from polyroute.ports.services import ContainerEngine
 from polyroute.providers.media.ffmpeg.masks import Masks
@@ -101,7 +102,8 @@ class Media:
         return MediaFloor(storage=storage, sockets=self.open_socket)
 
     def start(self) -> None:
-        """Prune from time to time, in the running loop."""
+        """Prune from time to time, in the running loop. Folders of work that a killed process left go now."""
+        sweep_workspaces()
         self._pruning = asyncio.create_task(self._prune())
 
     async def stop(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 from polyroute.engine.notifications import sign
 from support.eventually import eventually
 from support.gateway_process import GatewayProcess
+from support.server_sent_events import events_of
 from support.simulated_providers import SimulatedProviders
 
 CLIP = {"model": "clip", "task": "text_to_video", "prompt": "a red fox"}
@@ -66,16 +67,6 @@ def submitted(sandbox: SimulatedProviders, provider: str = "replicate") -> list[
     with httpx.Client(trust_env=False) as client:
         found: list[dict[str, Any]] = client.get(f"{sandbox.url}/_control/jobs?provider={provider}").json()["jobs"]
         return found
-
-
-def events_of(text: str) -> list[tuple[int | None, str, dict[str, Any]]]:
-    """Server-sent events: id, name, data."""
-    found = []
-    for block in text.strip().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if fields:
-            found.append((int(fields["id"]) if "id" in fields else None, fields["event"], json.loads(fields["data"])))
-    return found
 
 
 def test_a_job_tells_what_came_of_it_and_what_it_took(caller: httpx.Client, house: GatewayProcess) -> None:

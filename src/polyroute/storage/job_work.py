@@ -103,7 +103,7 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             self._hold(
-                driver, job, "provider = ?, provider_model = ?, attempts = ?, percent = NULL",
+                driver, job, "provider = ?, provider_model = ?, attempts = ?",
                 (attempt.provider, attempt.model, attempt.number),
             )  # fmt: skip
             driver.execute(driver.sql(_UPSERT_ATTEMPT), attempt_values(job.id, attempt, driver))

@@ -46,7 +46,7 @@ class JobTracker:
         self._known = {attempt.number: attempt for attempt in claim.attempts}
         self.spent = sum(1 for one in claim.attempts if one.phase == "failed" and one.handle is not None)
         self._current: JobAttempt | None = None
-        self._percent: float | None = None
+        self._percent: float | None = claim.job.percent
         self._logs = 0
         self._nudge = asyncio.Event()
 
@@ -122,7 +122,7 @@ class JobTracker:
         events: list[tuple[str, dict[str, Any]]] = []
         percent = None if progress.percent is None else round(min(max(progress.percent, 0.0), 100.0), 1)
         if percent is not None and self._percent is not None and percent <= self._percent:
-            percent = None  # told once, and never backwards
+            percent = None  # told once, and never backwards, whoever had the job before
         if percent is not None:
             self._percent = percent
             told: dict[str, Any] = {"state": progress.state, "percent": percent}
