@@ -47,6 +47,9 @@ class JobStore(Protocol):
         Raises PolyrouteError(invalid_request) when that key was used for something else.
         """
 
+    async def known(self, order: JobOrder) -> Job | None:
+        """The job that was made of this order's idempotency key before, None when there is none. Raises as `create` does."""
+
     async def get(self, job_id: str) -> Job | None:
         """None when there is none of that id."""
 

@@ -7,6 +7,7 @@ import time
 
 import msgspec
 
+from polyroute.engine.admission import Admission
 from polyroute.engine.answers import WholeAnswer
 from polyroute.engine.envelope import read_fields
 from polyroute.engine.execute import Accepted, Execution, LongWork
@@ -41,8 +42,8 @@ class Parked(Exception):
         self.failure = failure
 
 
-def call_of(order: JobOrder) -> Call:
-    """The call that a job is."""
+def call_of(order: JobOrder, admission: Admission | None = None) -> Call:
+    """The call that a job is. `admission` knows its key's name and limits; without it the key is known by its id alone."""
     operation = OPERATION_OF_TASK[order.task]
     body = msgspec.json.encode(order.request)
     key = None
@@ -50,6 +51,8 @@ def call_of(order: JobOrder) -> Call:
         key = KeyRecord(
             id=order.key_id, name=order.key_id, digest=b"", prefix="", created_at=0.0, user_id=order.user_id
         )
+        if admission is not None and (known := admission.known(order.key_id)) is not None:
+            key = msgspec.structs.replace(known, user_id=order.user_id)
     options = NO_OPTIONS if order.options == b"{}" else msgspec.json.decode(order.options, type=Options)
     return Call(
         id=order.id, operation=operation, dialect=MEDIA_DIALECT_OF[operation], model=order.model, stream=False, body=body,
@@ -70,7 +73,7 @@ class JobWalk:
         self._patience = patience
         self._job = claim.job
         self._runtime: Runtime = gateway.runtime
-        self.call = call_of(claim.job.order)
+        self.call = call_of(claim.job.order, gateway.admission)
         self._conversation = Conversation(self.call)
         self.settlement = Settlement(self.call, gateway.ledger, self._runtime.prices, gateway.teams)
         failed = [attempt_record(one) for one in claim.attempts if one.phase == "failed"]
