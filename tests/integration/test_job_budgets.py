@@ -105,7 +105,7 @@ def test_what_the_budget_does_not_have_is_refused_when_it_is_asked_for(
     assert (error["code"], error["param"]) == ("over_budget", "steps[0].model")
     key = caller.headers["authorization"].removeprefix("Bearer ")
     with openai.OpenAI(base_url=f"{house.url}/v1", api_key=key, max_retries=0) as sdk:
-        with pytest.raises(openai.APIStatusError, match="price of .* is unknown") as film:
+        with pytest.raises(openai.APIStatusError, match=r"price of .* is unknown") as film:
             sdk.videos.create(model="poor_film", prompt="a fox", seconds="8")
         with pytest.raises(openai.APIStatusError, match="does not have") as slow:
             sdk.images.generate(model="poor", prompt="a fox")
