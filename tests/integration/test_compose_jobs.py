@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from support.eventually import eventually
+from support.ffmpeg_runs import runs_below
 from support.film_clips import FFMPEG, FFPROBE, clip, make, plays, probe
 from support.gateway_process import GatewayProcess
 from support.job_processes import JobHouse
@@ -52,20 +53,6 @@ def long_timeline(caller: httpx.Client, folder: Path, seconds: float) -> dict[st
     return {
         "timeline": {"clips": [{"source": identifier, "duration": seconds}], "width": 1280, "height": 720, "fps": 30}
     }
-
-
-def runs_below(folder: Path) -> list[str]:
-    """Command lines of every ffmpeg that works in a folder."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            except OSError:
-                continue
-            if str(folder) in line and "ffmpeg" in line.partition(" ")[0]:
-                found.append(line)
-    return found
 
 
 def workspaces(scratch: Path) -> list[str]:

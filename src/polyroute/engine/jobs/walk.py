@@ -13,6 +13,7 @@ from polyroute.engine.envelope import read_fields
 from polyroute.engine.execute import Accepted, Execution, LongWork
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.bells import Bells
+from polyroute.engine.jobs.places import Places, places_of
 from polyroute.engine.jobs.tracker import JobTracker, attempt_record
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.media.lane import MediaFloor, media_opener
@@ -25,7 +26,7 @@ from polyroute.ports.jobs import Claim, JobStore
 from polyroute.types.errors import ErrorKind, Failure, PolyrouteError
 from polyroute.types.jobs import JobAttempt, JobOrder
 from polyroute.types.media import OPERATION_OF_TASK, Made
-from polyroute.types.operations import MEDIA_DIALECT_OF, ProviderKind
+from polyroute.types.operations import MEDIA_DIALECT_OF
 from polyroute.types.plans import Target
 from polyroute.types.records import KeyRecord
 
@@ -64,8 +65,8 @@ class JobWalk:
     """A claimed job under way."""
 
     def __init__(
-        self, claim: Claim, gateway: Gateway, floor: MediaFloor, store: JobStore, bells: Bells, *, patience: float,
-        slots: int,
+        self, claim: Claim, gateway: Gateway, floor: MediaFloor, store: JobStore, bells: Bells, places: Places, *,
+        patience: float, slots: int,
     ) -> None:  # fmt: skip
         """`patience`: seconds that one provider gets, where others are left; `slots`: jobs at a local provider at once."""
         self._gateway = gateway
@@ -78,12 +79,10 @@ class JobWalk:
         self.settlement = Settlement(self.call, gateway.ledger, self._runtime.prices, gateway.teams)
         failed = [attempt_record(one) for one in claim.attempts if one.phase == "failed"]
         self.settlement.resume(claim.job.order.created_at, failed)
-        local = {
-            name: slots
-            for name, provider in self._runtime.providers.items()
-            if provider.row.kind is ProviderKind.LOCAL and not provider.row.simulated
-        }
-        self.tracker = JobTracker(claim, store, self.settlement, floor.storage.artifacts, bells, slots=local)
+        self.tracker = JobTracker(
+            claim, store, self.settlement, floor.storage.artifacts, bells, places=places,
+            limited=places_of(self._runtime.providers, slots),
+        )  # fmt: skip
         # What nobody knew the outcome of is tried again: an operator decided so, or the job would not be here.
         self._failed_before = {
             Target(one.provider, one.model)
