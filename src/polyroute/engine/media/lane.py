@@ -71,6 +71,7 @@ class MediaLane:
         self, transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
     ) -> MadeAnswer:
         """Have it made. Raises AttemptFailed."""
+        await self._work.tracker.placed(self._target.provider)
         own = asyncio.get_running_loop().time() + timeouts.total  # a job's deadline leaves time for other targets
         try:
             return await self._make(transport, timeouts, min(deadline, own))

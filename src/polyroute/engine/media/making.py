@@ -28,8 +28,8 @@ _VISIBLE_WITHIN = 15.0
 """Seconds for which accepted work may be unknown to the provider's own polls."""
 _COLLECT_PAUSES = (0.3, 1.0, 3.0)
 _COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
-_DEEPER = 1.5
-"""By how much each wait between polls is longer than the one before (media.md 1)."""
+DEEPER = 1.5
+"""By how much each wait between polls is longer than the one before."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +171,7 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
             # The poll failed, not the work: that goes on at the provider, and nobody else may be asked for it meanwhile.
             if ERROR_TABLE[failed.failure.kind].fault == "operator":
                 raise AttemptFailed(_out_of_sight(failed.failure)) from failed
-            wait = max(failed.failure.retry_after or 0.0, min(max(wait, maker.pace[0]) * _DEEPER, longest))
+            wait = max(failed.failure.retry_after or 0.0, min(max(wait, maker.pace[0]) * DEEPER, longest))
             continue
         if isinstance(state, Outcome):
             return state
@@ -187,7 +187,7 @@ def _out_of_sight(failure: Failure) -> Failure:
 def _next_wait(state: Progress, wait: float, first: float, longest: float) -> float:
     if state.poll_after is not None:
         return max(state.poll_after, 0.05)
-    return min(max(wait, first) * _DEEPER, longest)
+    return min(max(wait, first) * DEEPER, longest)
 
 
 async def _cancel(maker: Queued, handle: Handle, wire: ProviderWire) -> None:
