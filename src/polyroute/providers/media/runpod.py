@@ -13,8 +13,9 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import MediaWire
 from polyroute.providers.media import fields, intents
 from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.tabled import Tabled
 from polyroute.types.errors import ErrorKind
-from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
+from polyroute.types.media import Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
 from polyroute.types.usage import Usage
 
 _RUNNING: dict[str, Literal["queued", "running"]] = {
@@ -43,20 +44,15 @@ class RunpodMedia:
         return None if spec is None else Endpoints(spec, self._provider, self._pace)
 
 
-class Endpoints:
+class Endpoints(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
 
     def __init__(self, spec: ModelSpec, provider: str, pace: tuple[float, float]) -> None:
-        self._spec = spec
-        self._provider = provider
+        super().__init__(spec, provider)
         self._misses = 0
         self.pace = pace
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the endpoint's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """Hand the job over."""
