@@ -46,6 +46,11 @@ class MediaGateway:
         """Arm one fault of calls (as `POST /_control` takes it)."""
         await self.control(provider, faults=[{"kind": kind, **fault}])
 
+    async def anew(self) -> None:
+        """Have the sandbox forget what it was told and what it saw."""
+        assert (await self.sandbox.delete("/_control")).status_code == 200
+        await self.control("*", job_seconds=0.05)
+
     async def jobs(self, provider: str) -> list[dict[str, Any]]:
         """What the provider was given to do."""
         found: list[dict[str, Any]] = (await self.sandbox.get(f"/_control/jobs?provider={provider}")).json()["jobs"]

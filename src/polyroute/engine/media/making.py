@@ -224,16 +224,28 @@ async def _stored(item: Produced, order: Order) -> Artifact:
         simulated=order.simulated,
     )  # fmt: skip
     if item.data is not None:
-        return await order.storage.artifacts.put(item.data, intake)
+        return await _put(item.data, intake, order.storage)
     if item.path is not None:
         return await order.storage.artifacts.put(read_blocks(Path(item.path)), intake)
     url = item.url or ""
     if url.startswith("data:"):
         from_uri, declared = _data_of(url)
-        return await order.storage.artifacts.put(from_uri, msgspec.structs.replace(intake, declared=declared))
+        return await _put(from_uri, msgspec.structs.replace(intake, declared=declared), order.storage)
     headers = order.wire.headers_for(url) if item.authenticated else []
     trusted = (order.wire.base_url,) if order.wire.may_be_private else ()
     return await order.storage.fetcher.fetch(FetchOrder(url=url, intake=intake, headers=headers, trusted=trusted))
+
+
+async def _put(content: bytes, intake: Intake, storage: Storage) -> Artifact:
+    """Bytes that a provider answered with: what is wrong with them is wrong with its answer, not with the request."""
+    try:
+        return await storage.artifacts.put(content, intake)
+    except PolyrouteError as error:
+        if error.kind not in (ErrorKind.INVALID_REQUEST, ErrorKind.TOO_LARGE):
+            raise
+        message = "The provider's result is not what was due."
+        failure = Failure(kind=ErrorKind.BAD_RESPONSE, message=message, detail=error.message)
+        raise AttemptFailed(failure) from error
 
 
 def _data_of(uri: str) -> tuple[bytes, str | None]:

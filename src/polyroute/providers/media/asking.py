@@ -13,7 +13,12 @@ _PATIENCE = 600.0
 
 
 async def ask_once(
-    wire: MediaWire, path: str, *, json: Any = None, form: tuple[FormPart, ...] | None = None, headers: Headers | None = None
+    wire: MediaWire,
+    path: str,
+    *,
+    json: Any = None,
+    form: tuple[FormPart, ...] | None = None,
+    headers: Headers | None = None,
 ) -> Reply:
     """A POST that is not repeated: where it might be charged twice, or another target should have its turn at once.
 

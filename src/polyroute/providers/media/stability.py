@@ -62,15 +62,17 @@ class StabilityMedia:
             name, said = str(told["name"]), "; ".join(str(one) for one in told["errors"])
         except (msgspec.MsgspecError, LookupError, TypeError):
             return None
+        if status not in (400, 403, *_BY_STATUS):
+            return None
         if name == "content_moderation" or (status == 403 and is_moderation(said)):
-            return msgspec.structs.replace(filtered(said, name).failure, http_status=status)
+            return msgspec.structs.replace(filtered(said).failure, http_status=status)
         param = None
         if status in (400, 422):
             field = said.partition(":")[0]
             param = load_table("stability").intent_of(field) or (field if field.isidentifier() else None)
         kind, message = _BY_STATUS.get(status, (ErrorKind.INVALID_REQUEST, "The provider refused the request"))
-        if status not in _BY_STATUS and status != 400:
-            return None
+        if status == 403:
+            kind, message = _BY_STATUS[401]
         wait = retry_after(headers, None, said, time.time) if status == 429 else None
         return Failure(
             kind=kind, message=message if message.endswith(".") else f"{message}: {said[:300]}", http_status=status,
@@ -122,9 +124,7 @@ class Pictures(_Endpoint):
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """By the model's table; several are made by several calls."""
         if request.n > _MOST:
-            raise PolyrouteError(
-                ErrorKind.UNSUPPORTED, f"'n' is {request.n}; at most {_MOST} are possible.", param="n"
-            )
+            raise PolyrouteError(ErrorKind.UNSUPPORTED, f"'n' is {request.n}; at most {_MOST} are possible.", param="n")
         fitted = super().fit(msgspec.structs.replace(request, n=1), model)
         return msgspec.structs.replace(fitted, request=request)
 
@@ -197,9 +197,7 @@ class Later(_Endpoint):
             case 500:
                 raise gone_wrong("The provider failed to make it.", reply.body.decode("utf-8", "replace"))
         made = _made(reply)
-        return Outcome(
-            produced=(made,), usage=Usage(images=1), model=handle.data.get("model"), upstream_id=handle.id
-        )
+        return Outcome(produced=(made,), usage=Usage(images=1), model=handle.data.get("model"), upstream_id=handle.id)
 
     async def _ask(self, handle: Handle, wire: MediaWire) -> Reply:
         return await wire.call(

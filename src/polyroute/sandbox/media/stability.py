@@ -148,7 +148,8 @@ def _stable(exchange: Exchange, job: Job) -> Reply:
     seed = seed_number(exchange, int(number(job.body.get("seed"), 0)))
     if "application/json" in exchange.headers.get("accept", ""):
         field = "result" if exchange.method == "GET" else "image" if artifact.kind == "image" else "audio"
-        data = base64.b64encode(artifact.content()).decode()
+        content = artifact.content() if not job.has("wrong_media_type") else b"<!doctype html><html></html>"
+        data = base64.b64encode(content).decode()
         return json_reply({field: data, "seed": seed, "finish_reason": reason})
     return bytes_reply(artifact, {"seed": str(seed), "finish-reason": reason})
 
@@ -168,7 +169,14 @@ def answer_stable_audio(exchange: Exchange) -> Reply:
         raise _problem("output_format: must be one of mp3, wav")
     extra = {"blocked": is_blocked(body.get("prompt"))}
     job = exchange.desk.submit(
-        exchange, "music", model, [audio(seconds, form)], name=lambda digest: digest[:64], whole=True, cost=0.2, extra=extra
+        exchange,
+        "music",
+        model,
+        [audio(seconds, form)],
+        name=lambda digest: digest[:64],
+        whole=True,
+        cost=0.2,
+        extra=extra,
     )
     return _stable(exchange, job)
 
