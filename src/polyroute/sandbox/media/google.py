@@ -164,16 +164,21 @@ def _instance(exchange: Exchange) -> tuple[str, Json]:
         raise invalid("Instances is required but not specified.")
     first: Json = instances[0]
     prompt = str(first.get("prompt") or "")
-    if not prompt and not first.get("image"):
-        raise invalid("Text prompt or image is required.")
+    if not prompt and not (first.get("image") or first.get("video")):
+        raise invalid("Text prompt, image or video is required.")
     return prompt, first
 
 
 def answer_long(exchange: Exchange) -> Reply:
-    """`POST …:predictLongRunning` of Veo."""
-    model, (prompt, _), parameters = _model(exchange), _instance(exchange), exchange.body.get("parameters") or {}
-    seconds = parameters.get("durationSeconds", 8)
-    if seconds not in (4, 6, 8):
+    """`POST …:predictLongRunning` of Veo: a film, or seven more seconds of one."""
+    model, (prompt, first), parameters = _model(exchange), _instance(exchange), exchange.body.get("parameters") or {}
+    source = first.get("video")
+    if source is not None and not (isinstance(source, dict) and source.get("uri")):
+        raise invalid("video.uri is required.")
+    if source is not None and (set(parameters) & {"durationSeconds", "aspectRatio"} or first.get("image")):
+        raise invalid("A video is made longer by 7 seconds, in its own shape.")
+    seconds = 7 if source is not None else parameters.get("durationSeconds", 8)
+    if source is None and seconds not in (4, 6, 8):
         message = "The number value for `durationSeconds` is out of bound. Please provide a value between 4 and 8"
         raise invalid(f"{message}, inclusive; found {seconds}.")
     resolution = parameters.get("resolution", "720p")

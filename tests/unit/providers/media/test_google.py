@@ -85,7 +85,7 @@ async def test_a_film_is_waited_for_and_fetched_with_the_key(gateway: MediaGatew
     assert film.height is not None
     assert film.width is not None
     assert film.height > film.width
-    assert result.made.usage.seconds == 6
+    assert result.made.usage.video_seconds == 6
     assert "duration 5 became 6" in result.made.notes
     downloads = [row for row in await gateway.seen("google") if ":download" in row["path"]]
     assert downloads
@@ -219,7 +219,7 @@ async def test_what_google_recorded_of_a_film_is_understood() -> None:
     assert isinstance(outcome, Outcome)
     [film] = outcome.produced
     assert film.url == "https://generativelanguage.googleapis.com/v1beta/files/zqw12cp8qc38:download?alt=media"
-    assert (film.authenticated, outcome.usage.seconds) == (True, 4)
+    assert (film.authenticated, outcome.usage.video_seconds) == (True, 4)
 
 
 @pytest.mark.parametrize(
