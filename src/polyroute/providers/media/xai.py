@@ -15,6 +15,7 @@ from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.fields import OPENAI_VOICES, ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.sound import BytesStream
+from polyroute.providers.media.transcripts import segments_of
 from polyroute.providers.media.verdicts import filtered, gone_wrong, read_moderation, unreadable
 from polyroute.types.errors import Failure
 from polyroute.types.media import (
@@ -24,7 +25,6 @@ from polyroute.types.media import (
     Outcome,
     Produced,
     Progress,
-    Segment,
     Task,
     Transcript,
     Word,
@@ -247,16 +247,7 @@ def read_transcript(told: dict[str, Any]) -> Transcript:
              speaker=None if one.get("speaker") is None else str(one["speaker"]))
         for one in told.get("words") or ()
     )  # fmt: skip
-    segments: list[Segment] = []
-    held: list[Word] = []
-    for number, word in enumerate(words, 1):
-        held.append(word)
-        over = number == len(words) or words[number].speaker != word.speaker
-        if over or word.word.endswith((".", "!", "?")):
-            text = " ".join(one.word for one in held)
-            segments.append(Segment(text=text, start=held[0].start, end=held[-1].end, speaker=word.speaker))
-            held = []
     return Transcript(
         text=str(told.get("text") or ""), language=told.get("language") or None, duration=told.get("duration"),
-        segments=tuple(segments), words=words,
+        segments=segments_of(words), words=words,
     )  # fmt: skip

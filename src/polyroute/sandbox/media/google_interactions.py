@@ -10,6 +10,7 @@ from polyroute.sandbox.errors import invalid
 from polyroute.sandbox.exchange import CREATED_TEXT, Exchange, Frame, Json, Reply, Stream, event_frame, json_reply
 from polyroute.sandbox.media.artifacts import Artifact, audio, image, speech_seconds, video
 from polyroute.sandbox.media.call import answered, film_sides, is_blocked, number, said, seed_of, sides, timed_words
+from polyroute.sandbox.media.google import VOICES
 from polyroute.sandbox.media.jobs import Job
 from polyroute.sandbox.prompt import tokens_of
 from polyroute.sandbox.route import Route, route
@@ -79,6 +80,11 @@ def _made(exchange: Exchange, form: Json, blocks: list[Json]) -> Artifact | None
         mime = str(form.get("mime_type") or "audio/l16").lower()
         if mime not in _FORMS:
             raise _refusal(f"response_format.mime_type must be one of {', '.join(_FORMS)}.")
+        config = (exchange.body.get("generation_config") or {}).get("speech_config") or []
+        speakers = config if isinstance(config, list) else config.get("speakers") or []
+        for voice in (str(one.get("voice") or VOICES[0]) for one in speakers):
+            if exchange.strict and voice.title() not in VOICES and not voice.startswith("voice_"):
+                raise _refusal(f"Voice name {voice} is not supported. Allowed voice names are: {', '.join(VOICES)}")
         rate = int(number(form.get("sample_rate"), 24_000))
         return audio(speech_seconds(text), _FORMS[mime], rate)
     if kind == "image" or "image" in model or "banana" in model:

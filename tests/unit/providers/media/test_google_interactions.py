@@ -11,11 +11,12 @@ import pytest
 
 from polyroute.providers.media.google import interactions
 from polyroute.types.errors import AttemptFailed, ErrorKind, PolyrouteError
-from support.media_files import PNG, mp4
+from polyroute.types.media import MediaRequest, Task
+from support.media_files import PNG, mp4, wav
 from support.media_gateway import MediaGateway, media_gateway
 from support.media_recordings import recording
 from support.media_sandbox import until
-from support.media_work import ask, content_of, given, probe
+from support.media_work import ask, content_of, given, probe, wire_of
 
 OMNI = "google/gemini-omni-1.1-flash"
 VEO = "google/veo-3.1-fast-generate-001"
@@ -166,6 +167,95 @@ async def test_another_provider_makes_the_film_that_failed(gateway: MediaGateway
         gateway, OMNI, "text_to_video", prompt="x", polyroute={"fallbacks": ["xai/grok-imagine-video-1.5"]}
     )
     assert (work.headers["x-polyroute-provider"], work.headers["x-polyroute-attempts"]) == ("xai", "2")
+
+
+SOUND = given("audio", wav(2.0), "audio/wav")
+HEARD = "google/gemini-3.5-transcribe"
+
+
+async def test_words_have_times_and_speakers_where_they_are_asked_for(gateway: MediaGateway) -> None:
+    work = await ask(
+        gateway, HEARD, "transcribe", inputs=[SOUND], timestamps=["word"], diarize=True, language="de", hints=["Ada"],
+        prompt="A lecture.",
+    )  # fmt: skip
+    heard = work.made["transcript"]
+    assert work.dropped == ["hints", "prompt"]
+    assert " ".join(one["word"] for one in heard["words"]) == heard["text"]
+    assert {one["speaker"] for one in heard["segments"]} == {"spk_1", "spk_2"}
+    assert (heard["words"][0]["start"], heard["duration"], heard["language"]) == (0.0, 3.0, "de")
+    body = (await orders(gateway))[-1]
+    mode = {"type": "verbatim", "timestamp_granularities": ["word"], "diarization_mode": "speaker"}
+    assert body["generation_config"]["transcription_config"] == {"mode": mode, "language_codes": ["de"]}
+    assert (body["store"], "background" in body) == (False, False)
+    assert float(work.headers["x-polyroute-cost-usd"]) > 0
+
+
+async def test_a_transcript_that_comes_in_pieces_is_put_together(gateway: MediaGateway) -> None:
+    work = await ask(gateway, f"{HEARD}-hops", "transcribe", inputs=[SOUND], timestamps=["word"])
+    whole = await ask(gateway, HEARD, "transcribe", inputs=[SOUND], timestamps=["word"])
+    assert len(work.made["transcript"]["words"]) == len(whole.made["transcript"]["words"])
+    asked = (await orders(gateway))[:-1]
+    assert len(asked) > 1
+    assert [body.get("continuation_token") for body in asked] == [None, *(str(6 * n) for n in range(1, len(asked)))]
+    assert {len(body["input"]) for body in asked} == {1}
+
+
+async def test_subtitles(gateway: MediaGateway) -> None:
+    files = {"file": ("talk.wav", wav(2.0), "audio/wav")}
+    data = {"model": HEARD, "response_format": "vtt"}
+    answer = await gateway.post("/v1/audio/transcriptions", files=files, data=data)
+    assert answer.text.startswith("WEBVTT")
+    assert "00:00:03.000" in answer.text
+
+
+async def test_speech_comes_in_the_format_that_is_asked_for(gateway: MediaGateway) -> None:
+    for form, rate, media_type, begin in (
+        ("mp3", None, "audio/mpeg", b"ID3"),
+        ("opus", None, "audio/ogg", b"OggS"),
+        ("wav", 48000, "audio/wav", b"RIFF"),
+        ("pcm", 16000, "audio/pcm;rate=16000", b""),
+    ):
+        body = {"model": "google/gemini-3.8-flash-tts", "input": "Good morning to everybody.", "voice": "puck"}
+        body |= {"response_format": form, "instructions": "Whisper.", **({"sample_rate": rate} if rate else {})}
+        answer = await gateway.post("/v1/audio/speech", json=body)
+        assert answer.headers["content-type"].replace(" ", "") == media_type, form
+        assert answer.content.startswith(begin), form
+        assert "x-polyroute-notes" not in answer.headers
+        asked = (await orders(gateway))[-1]
+        assert asked["input"] == "Whisper.\n\nGood morning to everybody."
+        assert asked["generation_config"]["speech_config"] == [{"voice": "Puck"}]
+        assert asked["response_format"].get("sample_rate") == rate
+        work = await ask(
+            gateway, "google/gemini-3.8-flash-tts", "speech", prompt="Good morning.", format=form, sample_rate=rate
+        )
+        assert work.artifact["media_type"].startswith("audio/")
+        assert work.made["usage"]["audio_output"] > 0
+
+
+async def test_speech_that_breaks_off_is_no_speech(patient: MediaGateway) -> None:
+    for fault, kind in (
+        ({"kind": "cut", "after_tokens": 0}, ErrorKind.TRUNCATED),
+        ({"kind": "moderation"}, ErrorKind.CONTENT_FILTERED),
+        ({"kind": "job_failed"}, ErrorKind.GENERATION_FAILED),
+    ):
+        await patient.anew()
+        await patient.control("google", operation="speech", faults=[fault])
+        adapter, wire = wire_of(patient, "google")
+        request = MediaRequest(task=Task.SPEECH, prompt="Good morning.", format="mp3")
+        model = "gemini-3.8-flash-tts"
+        with pytest.raises(AttemptFailed) as failed:
+            stream = await adapter.maker(Task.SPEECH, model).stream(request, model, wire)
+            assert [block async for block in stream.chunks()] == []
+        assert failed.value.failure.kind in (kind, ErrorKind.UNAVAILABLE if kind is ErrorKind.TRUNCATED else kind)
+
+
+async def test_a_voice_is_made_up_from_a_description(gateway: MediaGateway) -> None:
+    work = await ask(gateway, "google/replicated", "clone_voice", prompt="old and kind", voice_name="Ada", voice="kore")
+    assert work.made["voice"]["id"].startswith("voice_")
+    [order] = [row["body"] for row in await gateway.seen("google") if row["path"].endswith("/voices")]
+    assert order["voice"] == {
+        "display_name": "Ada", "type": "prompted", "prompted": {"input": "old and kind", "base_voice": "Kore"},
+    }  # fmt: skip
 
 
 FILM_BLOCK = {"type": "video", "uri": "https://generativelanguage.googleapis.com/v1beta/files/x:download"}

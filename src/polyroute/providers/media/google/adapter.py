@@ -9,6 +9,7 @@ from polyroute.ports import Immediate, MediaWire, Queued, Streamed
 from polyroute.providers.media.google.audio import PREBUILT, Cloning, Listening, Music, Speech
 from polyroute.providers.media.google.images import Imagen, Painting
 from polyroute.providers.media.google.omni import Omni
+from polyroute.providers.media.google.transcribing import Transcribing
 from polyroute.providers.media.google.videos import Veo
 from polyroute.types.media import Task, Voice
 
@@ -38,6 +39,8 @@ class GoogleMedia:
                 return Speech(self._provider, self._default_voice)
             case Task.MUSIC:
                 return Music(self._provider)
+            case Task.TRANSCRIBE if "transcribe" in model:
+                return Transcribing(self._provider)
             case Task.TRANSCRIBE | Task.TRANSLATE:
                 return Listening(self._provider)
             case Task.CLONE_VOICE:
