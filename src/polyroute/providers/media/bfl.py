@@ -12,7 +12,7 @@ import msgspec
 
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire
-from polyroute.providers.media import fields
+from polyroute.providers.media import fields, intents
 from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, money, unreadable
@@ -112,12 +112,7 @@ class Tasks:
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """By the model's table, and by what only options can say."""
-        needs = self._spec.extra.get("needs", ())
-        if needs and not any(request.options.get(self._provider, {}).get(name) for name in needs):
-            raise PolyrouteError(
-                ErrorKind.UNSUPPORTED, f"{model} needs {' or '.join(needs)} in the options of {self._provider}.",
-                param="options",
-            )  # fmt: skip
+        intents.need_options(request, self._provider, self._spec.extra.get("needs", ()), model)
         if request.task is Task.IMAGE_TO_IMAGE and not request.inputs:
             raise PolyrouteError(ErrorKind.INVALID_REQUEST, "'image' is required.", param="image")
         return fields.fit(self._spec, request, self._provider)

@@ -6,14 +6,13 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaWire, Reply
-from polyroute.providers.media import fields
+from polyroute.providers.media import fields, intents
 from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.fields import Filled, ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
@@ -90,13 +89,7 @@ class _Endpoint:
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """By the model's table, and by what only options can say."""
-        needs: Sequence[str] = self._spec.extra.get("needs", ())
-        options = request.options.get(self._provider, {})
-        if needs and not any(options.get(name) for name in needs):
-            wanted = " or ".join(needs)
-            raise PolyrouteError(
-                ErrorKind.UNSUPPORTED, f"{model} needs {wanted} in the options of {self._provider}.", param="options"
-            )
+        intents.need_options(request, self._provider, self._spec.extra.get("needs", ()), model)
         return fields.fit(self._spec, request, self._provider)
 
     def _path(self, model: str, filled: Filled) -> str:

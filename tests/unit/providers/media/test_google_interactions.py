@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from polyroute.ports import Reply
 from polyroute.providers.media.google import interactions
+from polyroute.providers.media.handles import new_handle
 from polyroute.types.errors import AttemptFailed, ErrorKind, PolyrouteError
-from polyroute.types.media import MediaRequest, Task
+from polyroute.types.media import Handle, MediaRequest, Task
 from support.media_files import PNG, mp4, wav
 from support.media_gateway import MediaGateway, media_gateway
 from support.media_recordings import recording
@@ -256,6 +258,47 @@ async def test_a_voice_is_made_up_from_a_description(gateway: MediaGateway) -> N
     assert order["voice"] == {
         "display_name": "Ada", "type": "prompted", "prompted": {"input": "old and kind", "base_voice": "Kore"},
     }  # fmt: skip
+
+
+async def test_jpeg_comes_by_interactions(gateway: MediaGateway) -> None:
+    answer = await gateway.image(
+        "google/gemini-3.1-flash-image", n=2, seed=4, size="1792x1024", output_format="jpeg", response_format="url"
+    )
+    made = answer.json()["data"]
+    assert [(await gateway.download(one["url"]))[:2] for one in made] == [b"\xff\xd8"] * 2
+    bodies = await orders(gateway)
+    assert {body["generation_config"]["seed"] for body in bodies} == {4, 5}
+    form = {"type": "image", "mime_type": "image/jpeg", "aspect_ratio": "16:9", "image_size": "2K"}
+    assert [body["response_format"] for body in bodies] == [form, form]
+    assert (await gateway.entry(answer))["cost_usd"] == pytest.approx(2 * 0.0672, rel=0.05)
+    refused = await gateway.image(
+        "google/gemini-3.1-flash-image", 400, prompt="forbidden-content", output_format="jpeg"
+    )
+    assert refused.json()["error"]["code"] == "content_policy_violation"
+
+
+async def test_a_lower_guard_is_asked_for(gateway: MediaGateway) -> None:
+    answer = await gateway.image("google/gemini-3.1-flash-image", moderation="low")
+    assert "x-polyroute-dropped" not in answer.headers
+    [row] = [row["body"] for row in await gateway.seen("google") if row["method"] == "POST"]
+    assert {one["threshold"] for one in row["safetySettings"]} == {"BLOCK_ONLY_HIGH"}
+
+
+async def test_polls_that_google_refuses(gateway: MediaGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, wire = wire_of(gateway, "google")
+    maker, said = adapter.maker(Task.TEXT_TO_VIDEO, "gemini-omni-1.1-flash"), list[Reply]()
+
+    async def answered(*_: Any, **__: Any) -> Reply:
+        return said[-1]
+
+    monkeypatch.setattr(wire, "call", answered)
+    said.append(Reply(400, [], b'{"error": {"message": "try again"}}'))
+    assert (await maker.poll(Handle(id="v1_x"), wire)).state == "running"
+    said.append(Reply(400, [], b'{"error": {"message": "Invalid interaction name."}}'))
+    assert (await maker.poll(new_handle("v1_x"), wire)).state == "queued"
+    with pytest.raises(AttemptFailed) as failed:
+        await maker.poll(Handle(id="v1_x"), wire)
+    assert failed.value.failure.kind is ErrorKind.GENERATION_FAILED
 
 
 FILM_BLOCK = {"type": "video", "uri": "https://generativelanguage.googleapis.com/v1beta/files/x:download"}
