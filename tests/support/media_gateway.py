@@ -53,6 +53,11 @@ class MediaGateway:
         answer = await self.sandbox.delete("/_control")
         assert answer.status_code < 300, answer.text
 
+    async def anew(self) -> None:
+        """Have the sandbox forget what it was told and what it saw."""
+        assert (await self.sandbox.delete("/_control")).status_code == 200
+        await self.control("*", job_seconds=0.05)
+
     async def jobs(self, provider: str) -> list[dict[str, Any]]:
         """What the provider was given to do."""
         found: list[dict[str, Any]] = (await self.sandbox.get(f"/_control/jobs?provider={provider}")).json()["jobs"]
