@@ -114,7 +114,9 @@ def _state(told: dict[str, Any], handle: Handle) -> Progress | Outcome:
             made = [one for one in told.get("output") or () if one.get("url")]
             if not made:
                 raise unreadable("The generation has no result.")
-            layers = [f"layer {one['layer'].get('index')}: {one['layer'].get('label')}" for one in made if one.get("layer")]
+            layers = [
+                f"layer {one['layer'].get('index')}: {one['layer'].get('label')}" for one in made if one.get("layer")
+            ]
             return Outcome(
                 produced=tuple(Produced(url=str(one["url"])) for one in made), usage=usage_of(handle.data, len(made)),
                 model=told.get("model"), upstream_id=handle.id, notes=tuple(layers),
@@ -172,7 +174,12 @@ async def _inline(item: MediaInput, wire: MediaWire) -> str:
     content, media_type = await wire.input_body(item)
     if content.length <= _LARGEST_INLINE:
         return await wire.input_data_uri(item)
-    order = {"mime_type": media_type, "size_bytes": content.length, "purpose": "input", "filename": item.name or item.role}
+    order = {
+        "mime_type": media_type,
+        "size_bytes": content.length,
+        "purpose": "input",
+        "filename": item.name or item.role,
+    }
     told = (await wire.call("POST", "/files", json=order)).json()
     place, identifier = told["upload"], str(told["id"])
     headers: Headers = [(b"content-type", media_type.encode())]

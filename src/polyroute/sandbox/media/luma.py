@@ -69,7 +69,7 @@ def _pictures(exchange: Exchange, kind: str) -> list[Artifact]:
     one_of(body, "style", ("auto", "manga"), "auto")
     form, shape = one_of(body, "output_format", ("png", "jpeg"), "png"), one_of(body, "aspect_ratio", _SHAPES, "1:1")
     if kind == "layering":
-        large = one_of(body.get("layering") or {}, "resolution", ("1k", "2k"), "1k") == "2k"
+        large = one_of(body.get("layering") or {}, "resolution", ("1k", "2k"), "1k", within="layering.") == "2k"
         side = 2048 if large else 1024
         return [image(seed_of(exchange, place), side, side, "png") for place in range(len(_LAYERS))]
     return [image(seed_of(exchange), *(sides(shape) or (1024, 1024)), form)]
@@ -78,7 +78,7 @@ def _pictures(exchange: Exchange, kind: str) -> list[Artifact]:
 def _films(exchange: Exchange, kind: str) -> list[Artifact]:
     body = exchange.body
     film: Json = body.get("video") or {}
-    size = one_of(film, "resolution", _RESOLUTIONS, "720p")
+    size = one_of(film, "resolution", _RESOLUTIONS, "720p", within="video.")
     shape = one_of(body, "aspect_ratio", _FILM_SHAPES, "16:9")
     frames = [(name, film[name]) for name in ("start_frame", "end_frame") if name in film]
     for name, frame in frames:
@@ -87,9 +87,9 @@ def _films(exchange: Exchange, kind: str) -> list[Artifact]:
         raise invalid("video.exr_export: requires hdr=true", param="video.exr_export")
     if kind != "video":
         edit: Json = film.get("edit") or {}
-        one_of(edit, "strength", _STRENGTHS, "flex_1")
+        one_of(edit, "strength", _STRENGTHS, "flex_1", within="video.edit.")
         return [video(seed_of(exchange), *film_sides(size, shape), _SOURCE_SECONDS)]
-    length = one_of(film, "duration", ("5s", "10s"), "5s")
+    length = one_of(film, "duration", ("5s", "10s"), "5s", within="video.")
     seconds = number(length, 5)
     if film.get("loop") and (length == "10s" or film.get("hdr")):
         raise invalid("video.loop: not supported with duration=10s or hdr=true", param="video.loop")
@@ -103,7 +103,9 @@ def _films(exchange: Exchange, kind: str) -> list[Artifact]:
     if any(not 0 <= place <= seconds * _FRAMES for place in places):
         raise invalid("video.keyframe_indexes: outside of the duration x 24fps grid", param="video.keyframe_indexes")
     if pinned and (frames or film.get("loop")):
-        raise invalid("video.keyframes: mutually exclusive with start_frame, end_frame and loop", param="video.keyframes")
+        raise invalid(
+            "video.keyframes: mutually exclusive with start_frame, end_frame and loop", param="video.keyframes"
+        )
     return [video(seed_of(exchange), *film_sides(size, shape), seconds, _FRAMES)]
 
 
@@ -132,7 +134,7 @@ def _shown(job: Job) -> Json:
     value |= {"created_at": stamp(job), "output": [], "failure_code": None, "failure_reason": None}
     if state == "completed":
         # The address is signed anew on every look, and good for an hour from then.
-        value["output"] = [{"type": job.operation, "url": f"{url}?sig={job.polls}"} for url in job.urls()]
+        value["output"] = [{"type": job.operation, "url": url} for url in job.signed_urls("sig")]
         if job.extra["type"] == "layering":
             for place, (label, edge) in enumerate(_LAYERS):
                 layer = {"index": place, "label": label, "description": f"the {label}", "alpha_hint": edge}

@@ -34,13 +34,14 @@ _MOST_REFERENCES = 4
 _SOURCE_SECONDS = 5.0
 
 
-def one_of(body: Json, name: str, wanted: tuple[str, ...], usual: str | None = None) -> str:
-    """A field that must be one of some words. Refuses what is none of them, and what is missing without a usual one."""
+def one_of(body: Json, name: str, wanted: tuple[str, ...], usual: str | None = None, *, within: str = "") -> str:
+    """A field that must be one of some words; it lies in the object `within`. Refuses what is none of them, and what is
+    missing without a usual one."""
     given = body.get(name)
     if given is None and usual is not None:
         return usual
     if given not in wanted:
-        raise invalid(f"{name}: Input should be one of {', '.join(wanted)}, not {given}", param=name)
+        raise invalid(f"{within}{name}: Input should be one of {', '.join(wanted)}, not {given}", param=name)
     return str(given)
 
 
@@ -71,7 +72,9 @@ def _picture(exchange: Exchange) -> Artifact:
         raise invalid(f"image_ref: List should have at most {_MOST_REFERENCES} items", param="image_ref")
     if "modify_image_ref" in body:
         _address(body["modify_image_ref"], "modify_image_ref")
-    return image(seed_of(exchange), *(sides(shape, 1536 * 1024) or (1024, 1024)), one_of(body, "format", ("jpg", "png"), "jpg"))
+    return image(
+        seed_of(exchange), *(sides(shape, 1536 * 1024) or (1024, 1024)), one_of(body, "format", ("jpg", "png"), "jpg")
+    )
 
 
 def _film(exchange: Exchange) -> Artifact:

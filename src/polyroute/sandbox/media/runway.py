@@ -207,8 +207,7 @@ def answer_task(exchange: Exchange) -> Reply:
             value |= {"cost": {"credits": 0}}
         case _:
             # The addresses are signed anew on every look.
-            urls = [f"{url}?_jwt={job.polls}" for url in job.urls()]
-            value |= {"status": "SUCCEEDED", "output": urls, "cost": {"credits": credits_}}
+            value |= {"status": "SUCCEEDED", "output": job.signed_urls("_jwt"), "cost": {"credits": credits_}}
     return json_reply(value)
 
 
