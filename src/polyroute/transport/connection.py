@@ -8,7 +8,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from polyroute.transport.answer import Http1Answer
+from polyroute.transport.answer import ENCODINGS, Http1Answer
 from polyroute.transport.failures import bad_response, describe, timed_out, truncated, unavailable
 from polyroute.types.errors import Failure
 
@@ -214,7 +214,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or trailer, which go where nobody looks."""
-        self._fields.append((name.lower(), value))
+        name = name.lower()
+        self._fields.append((name, value))
+        if name in ENCODINGS and self.answer is not None:
+            self.answer.encoded = True
 
     def on_headers_complete(self) -> None:
         """The head of an answer stands: 1xx ones announce another."""

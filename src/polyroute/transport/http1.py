@@ -91,7 +91,8 @@ class Http1Transport:
             while not answer.status and answer.failure is None:
                 await answer.wait(min(limit, deadline), failures.HEADERS, patience)
             if answer.status:
-                answer.open()
+                if answer.encoded:
+                    answer.open()
                 return answer
             if not (kept_alive and answer.untouched):
                 answer.check()
