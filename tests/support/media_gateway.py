@@ -46,7 +46,10 @@ class MediaGateway:
         assert answer.status_code == 200, answer.text
 
     async def fresh(self) -> None:
-        """Forget what the sandbox was told, given and asked, for the next test of those that share a gateway."""
+        """Forget what the sandbox was told, given and asked, and which credentials it refused, for the next test of those
+        that share a gateway."""
+        for provider in self.app.gateway.runtime.providers.values():
+            provider.access.pool.release(asyncio.get_running_loop().time())
         answer = await self.sandbox.delete("/_control")
         assert answer.status_code == 200, answer.text
         await self.control("*", job_seconds=0.05)

@@ -146,6 +146,10 @@ class ProviderWire:
             raise AttemptFailed(Failure(kind=ErrorKind.TIMEOUT, message="The provider did not finish in time."))
         await asyncio.sleep(seconds)
 
+    def grant(self, seconds: float) -> None:
+        """Time for a last word, whatever is left of the attempt's own."""
+        self._deadline = max(self._deadline, asyncio.get_running_loop().time() + seconds)
+
     # ---------------------------------------------------------------- inputs
 
     async def input_bytes(self, item: MediaInput) -> tuple[bytes, str]:
