@@ -59,6 +59,16 @@ def nearest_frame(ratio: float | None, area: float | None, offered: Sequence[str
     return min(near, key=lambda text: abs(math.log(sizes[text][0] * sizes[text][1] / space)))
 
 
+def is_same_shape(ratio: float, size: str) -> bool:
+    """Whether a size has this proportion, but for the rounding to pixels.
+
+    >>> is_same_shape(4 / 3, "1104:832"), is_same_shape(4 / 3, "1280:720")
+    (True, False)
+    """
+    found = ratio_of(size)
+    return found is not None and abs(math.log(found / ratio)) <= _SAME_SHAPE
+
+
 def _sides(text: str) -> tuple[int, int]:
     width, _, height = text.lower().replace("x", ":").partition(":")
     return int(width), int(height)

@@ -139,11 +139,7 @@ class Tasks:
         notes = []
         if request.width and found != f"{request.width}:{request.height}":
             notes.append(f"size {request.width}x{request.height} became {found.replace(':', 'x')}")
-        elif (
-            request.aspect_ratio
-            and shape != "auto"
-            and geometry.nearest_shape(ratio or 1.0, [found, shape or ""]) != shape
-        ):
+        elif request.aspect_ratio and ratio is not None and not geometry.is_same_shape(ratio, found):
             notes.append(f"aspect_ratio {shape} became {found}")
         unread = request.resolution if area is None else None
         bare = msgspec.structs.replace(request, width=None, height=None, aspect_ratio=None, resolution=unread)
