@@ -152,8 +152,8 @@ def answer_get(exchange: Exchange) -> Reply:
     return json_reply(_shown(polled(exchange, exchange.groups["job"], Refused("not_found", status=404))))
 
 
-def _file(upload: Upload, *, deleted: bool = False) -> Json:
-    state = "deleted" if deleted else "pending" if upload.data is None else "ready"
+def _file(upload: Upload) -> Json:
+    state = "pending" if upload.data is None else "ready"
     return {
         "id": upload.name, "created_at": "2026-11-20T10:00:00Z", "mime_type": upload.content_type, "purpose": "input",
         "size_bytes": upload.size, "state": state,
@@ -186,7 +186,7 @@ def answer_file(exchange: Exchange) -> Reply:
         return Whole(body=b"")
     if exchange.method == "DELETE":
         exchange.desk.drop_upload(file.name)
-        return json_reply(_file(file, deleted=True))
+        return Whole(body=b"", status=204)
     if exchange.method == "POST":
         return json_reply(_file(file) | {"state": "pending"})  # taken in while somebody waits
     return json_reply(_file(file))

@@ -177,7 +177,7 @@ def answer_create(exchange: Exchange) -> Reply:
         cost=credits_ / 100,
         extra={"blocked": is_blocked(body.get("promptText"))},
     )
-    return json_reply({"id": job.name})
+    return json_reply({"id": job.name, "estimatedCost": {"credits": credits_}})
 
 
 def _failure_code(job: Job) -> str:
