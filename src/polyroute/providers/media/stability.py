@@ -14,8 +14,9 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaWire, Reply
 from polyroute.providers.media import fields, intents
 from polyroute.providers.media.asking import ask_once
-from polyroute.providers.media.fields import Filled, ModelSpec, load_table
+from polyroute.providers.media.fields import Filled
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, unreadable
 from polyroute.providers.retry_after import retry_after
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError

@@ -114,6 +114,8 @@ async def test_runway_wants_its_version_and_is_throttled_before_it_runs(client: 
     await client.call("DELETE", f"/runway/v1/tasks/{other['id']}", status=204)
     assert (await client.call("GET", f"/runway/v1/tasks/{other['id']}"))["status"] == "CANCELLED"
     await client.control(job_seconds=0, faults={"kind": "moderation"})
-    bad = await client.call("POST", "/runway/v1/text_to_image", {"model": "gen4_image", "promptText": "x"})
+    bad = await client.call(
+        "POST", "/runway/v1/text_to_image", {"model": "gen4_image", "promptText": "x", "ratio": "720:720"}
+    )
     failed = await client.call("GET", f"/runway/v1/tasks/{bad['id']}")
     assert (failed["failureCode"], failed["cost"]["credits"]) == ("SAFETY.INPUT.TEXT", 0)
