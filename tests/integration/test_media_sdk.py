@@ -34,6 +34,8 @@ TARGETS: dict[str, dict[str, str]] = {
     "film": {"own": "openai/sora-2", "queued": "fal/fal-ai/veo3.1"},
 }
 """By route: who serves it when OpenAI does, and when somebody else does."""
+UNNAMED = {"image": "replicate/black-forest-labs/flux-kontext-pro", "video": "openai/sora-2"}
+"""Who serves what names no model."""
 OPERATIONS = {"edit": "image", "picture": "image", "variation": "image", "voice": "speech", "film": "video"}
 PICTURE = ("quay.png", png(64, 64), "image/png")
 TALK = ("talk.wav", wav(2.0), "audio/wav")
@@ -59,7 +61,8 @@ def house(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactor
             f"{route}-{behind}": {"operation": OPERATIONS.get(route, "transcription"), "targets": [target]}
             for route, targets in TARGETS.items()
             for behind, target in targets.items()
-        },
+        }
+        | {name: {"operation": name, "targets": [target]} for name, target in UNNAMED.items()},
     }
     with GatewayProcess(tmp_path_factory.mktemp("sdk"), json.dumps(config)) as process:
         yield process
@@ -117,6 +120,12 @@ def test_pictures_are_varied(sdk: openai.OpenAI, house: GatewayProcess, behind: 
     assert answer.data is not None
     assert kind_of(answer.data[0].b64_json) == "image"
     check_entry(house, raw.headers["x-polyroute-request-id"], "variation", behind)
+
+
+def test_a_picture_is_varied_without_naming_a_model(sdk: openai.OpenAI) -> None:
+    varied = sdk.images.create_variation(image=PICTURE, response_format="b64_json")
+    assert varied.data is not None
+    assert kind_of(varied.data[0].b64_json) == "image"
 
 
 def test_pictures_are_streamed(sdk: openai.OpenAI, behind: str) -> None:
@@ -191,6 +200,13 @@ def test_films_are_made_listed_downloaded_remixed_and_deleted(
     assert sdk.videos.delete(done.id).deleted
     with pytest.raises(openai.NotFoundError):
         sdk.videos.retrieve(done.id)
+
+
+def test_a_film_of_ones_own_is_edited(sdk: openai.OpenAI) -> None:
+    first = sdk.videos.create_and_poll(model="film-queued", prompt="a red fox", poll_interval_ms=50)
+    film = ("film.mp4", sdk.videos.download_content(first.id).read(), "video/mp4")
+    sent = sdk.videos.edit(video=film, prompt="in blue")
+    assert sdk.videos.poll(sent.id, poll_interval_ms=50).status == "completed"
 
 
 # ---------------------------------------------------------------- exceptions

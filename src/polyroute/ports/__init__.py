@@ -2,7 +2,7 @@
 
 Data flows one way: a surface makes a `Call`; the engine plans, and for each attempt asks an `Adapter` for a `WireRequest`,
 sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, and hands what comes out to the surface;
-the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
+the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.composition` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
 `records`: state that lasts · `analytics`: figures over it · `media`: providers of image, video and audio · `artifacts`:
@@ -30,6 +30,7 @@ from polyroute.ports.media import (
     Immediate,
     Local,
     LocalService,
+    Looking,
     Maker,
     MediaAdapter,
     MediaSocket,
@@ -89,6 +90,7 @@ __all__ = [
     "LedgerReader",
     "Local",
     "LocalService",
+    "Looking",
     "Maker",
     "MaskConverter",
     "MediaAdapter",

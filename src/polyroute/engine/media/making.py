@@ -33,14 +33,15 @@ _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, Attribu
 _MOST_MISREAD = 3
 """Polls whose answer has not the shape that was due, before the work is taken for lost."""
 _COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
-_DEEPER = 1.5
-"""By how much each wait between polls is longer than the one before (media.md 1)."""
+DEEPER = 1.5
+"""By how much each wait between polls is longer than the one before."""
 _PACE_OF_SIMULATED = (0.05, 0.5)
 """The most that anybody waits for simulated work, which is done in a moment, unless its provider says otherwise."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at a provider: what is wanted of which target, over which wire, and who follows it."""
+    """One attempt at a provider: what is wanted of which target, over which wire, who follows it, and the key that the
+    results belong to."""
 
     request_id: str
     request: MediaRequest
@@ -52,6 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     deadline: float
     simulated: bool
+    owner: str | None = None
 
 
 def idempotency_key(request_id: str, target: Target, spent: int = 0) -> str:
@@ -186,14 +188,14 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
             # The poll failed, not the work: that goes on at the provider, and nobody else may be asked for it meanwhile.
             if ERROR_TABLE[failed.failure.kind].fault == "operator":
                 raise AttemptFailed(_out_of_sight(failed.failure)) from failed
-            wait = max(failed.failure.retry_after or 0.0, min(max(wait, first) * _DEEPER, longest))
+            wait = max(failed.failure.retry_after or 0.0, min(max(wait, first) * DEEPER, longest))
             continue
         except _UNREADABLE as error:  # what is no JSON at all is a proxy's page, and as good as no answer
             misread += not isinstance(error, msgspec.MsgspecError)
             if misread >= _MOST_MISREAD:
                 message = "The provider's answers about the work cannot be read."
                 raise AttemptFailed(_unreadable(message, error)) from error
-            wait = min(max(wait, first) * _DEEPER, longest)
+            wait = min(max(wait, first) * DEEPER, longest)
             continue
         if isinstance(state, Outcome):
             return state
@@ -213,11 +215,12 @@ def _out_of_sight(failure: Failure) -> Failure:
 def _next_wait(state: Progress, wait: float, first: float, longest: float) -> float:
     if state.poll_after is not None:
         return max(state.poll_after, 0.05)
-    return min(max(wait, first) * _DEEPER, longest)
+    return min(max(wait, first) * DEEPER, longest)
 
 
 async def _cancel(maker: Queued, handle: Handle, wire: ProviderWire) -> None:
     """Tell the provider that nobody waits any more; what cannot be told runs out by itself."""
+    wire.grant(_CANCEL_PATIENCE)
     try:
         async with asyncio.timeout(_CANCEL_PATIENCE):
             await maker.cancel(handle, wire)
@@ -249,7 +252,7 @@ async def _stored(item: Produced, order: Order) -> Artifact:
     family = FAMILY_OF.get(OPERATION_OF_TASK[order.request.task])
     intake = Intake(
         origin=f"{order.target.provider} {order.request_id}", expected=family, declared=item.media_type,
-        simulated=order.simulated,
+        simulated=order.simulated, owner=order.owner,
     )  # fmt: skip
     if item.data is not None:
         return await _put(item.data, intake, order)

@@ -15,9 +15,10 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire
 from polyroute.providers.media import fields, intents
 from polyroute.providers.media.callback_tokens import address_with_token, check_token
-from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.types.errors import ErrorKind
-from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
+from polyroute.types.media import Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
 from polyroute.types.usage import Usage
 
 _RUNNING: dict[str, Literal["queued", "running"]] = {
@@ -50,20 +51,15 @@ class RunpodMedia:
         return Callback(handle_id=str(msgspec.json.decode(body)["id"]))
 
 
-class Endpoints:
+class Endpoints(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (1.0, 10.0)
 
     def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
+        super().__init__(spec, provider)
         self._misses = 0
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the endpoint's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """Hand the job over."""
