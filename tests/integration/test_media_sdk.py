@@ -45,7 +45,7 @@ TALK = ("talk.wav", wav(2.0), "audio/wav")
 def house(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway with OpenAI, fal and Replicate."""
     config = {
-        "server": {"max_body_mb": 1},
+        "server": {"max_upload_mb": 1},
         "fetch": {"allow": ["127.0.0.1"]},
         "defaults": {
             "retries": 0,
