@@ -14,6 +14,7 @@ from polyroute.api.files import FilePaths
 from polyroute.api.jobs import JSON, digest_of, header, job_headers, read_json, read_whole
 from polyroute.api.requests import Head, Receive, Scope, Send, read_body, read_form, read_head
 from polyroute.dialects.openai_media.videos import USUAL_MODEL, parse_video, video_details, video_object
+from polyroute.dialects.openai_media.words import OF_VIDEOS, in_words
 from polyroute.engine.envelope import invalid, read_options
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.desk import JobDesk, NewJob
@@ -32,11 +33,12 @@ _VARIANTS: dict[str, MediaFamily] = {"video": "video", "thumbnail": "image", "sp
 class VideoPaths:
     """The paths of videos."""
 
-    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, max_body: int) -> None:
+    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, max_body: int, max_form: int) -> None:
         self._gateway = gateway
         self._desk = desk
         self._files = files
         self._max_body = max_body
+        self._max_form = max_form
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -87,27 +89,32 @@ class VideoPaths:
     # ---------------------------------------------------------------- make
 
     async def _create(self, scope: Scope, receive: Receive, head: Head, key: KeyRecord | None) -> Job:
-        values, files, digest = await self._read(receive, head, "input_reference")
+        values, files, digest = await self._read(receive, head, "input_reference", key)
         return await self._submit(parse_video(values, files), values, head, scope, digest, key)
 
-    async def _read(self, receive: Receive, head: Head, name: str) -> tuple[Mapping[str, Any], list[MediaInput], str]:
+    async def _read(
+        self, receive: Receive, head: Head, name: str, key: KeyRecord | None
+    ) -> tuple[Mapping[str, Any], list[MediaInput], str]:
         """The fields, the files (all under one name) and a digest of a request, JSON or a form."""
         if not head.content_type.startswith(b"multipart/form-data"):
             body = await read_body(receive, head, self._max_body)
             return read_json(body), [], digest_of(body)
-        form = await read_form(receive, head, self._max_body)
+        form = await read_form(receive, head, self._max_form)
+        owner = None if key is None else key.id
         try:
             values = form.values()
             files = []
             for upload in form.uploads():
                 if upload.name != name:
                     raise invalid(f"'{upload.name}' takes no file; '{name}' does.", upload.name)
-                intake = Intake(origin="upload", declared=upload.media_type, param=name, retain=self._desk.deadline)
+                intake = Intake(
+                    origin="upload", declared=upload.media_type, param=name, retain=self._desk.deadline, owner=owner
+                )  # fmt: skip
                 artifact = await self._desk.floor.storage.artifacts.put(form.read(upload), intake)
                 files.append(MediaInput(role=_role_of(artifact), artifact=artifact.id, media_type=artifact.media_type))
         finally:
             form.close()
-        inner = {key[len(name) + 1 : -1]: value for key, value in values.items() if key.startswith(f"{name}[")}
+        inner = {given[len(name) + 1 : -1]: value for given, value in values.items() if given.startswith(f"{name}[")}
         if inner:
             values = {**values, name: inner}
         named = [b"%s" % (one.artifact or "").encode() for one in files]
@@ -127,7 +134,11 @@ class VideoPaths:
             details={**video_details(values), **(more or {})},
             idempotency_key=header(scope["headers"], b"idempotency-key"), digest=digest,
         )  # fmt: skip
-        return await self._desk.submit(new, key)
+        try:
+            return await self._desk.submit(new, key)
+        except PolyrouteError as error:
+            error.param, error.message = in_words(OF_VIDEOS, error.param, error.message)
+            raise
 
     async def _remix(
         self, scope: Scope, head: Head, values: Mapping[str, Any], identifier: str, key: KeyRecord | None
@@ -148,7 +159,7 @@ class VideoPaths:
 
     async def _edit(self, scope: Scope, receive: Receive, head: Head, key: KeyRecord | None) -> Job:
         """A remix of a video that was made here, or of one that is sent along."""
-        values, files, digest = await self._read(receive, head, "video")
+        values, files, digest = await self._read(receive, head, "video", key)
         given = values.get("video")
         if not files:
             if not isinstance(given, dict) or not isinstance(given.get("id"), str):

@@ -10,6 +10,7 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Body, FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed
 from polyroute.providers.media.openai_videos import Videos
+from polyroute.providers.media.reach import out_of_reach
 from polyroute.providers.media.sound import BytesStream
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
@@ -34,6 +35,7 @@ _IMAGE_FIELDS = {
     "prompt": "prompt", "quality": "quality", "background": "background", "format": "output_format",
     "compression": "output_compression", "moderation": "moderation", "style": "style", "user": "user",
 }  # fmt: skip
+_MOST_IMAGES = 10
 _VERBOSE = ("whisper", "Systran", "faster")
 """Models that give times; the others answer with the text alone."""
 
@@ -82,7 +84,7 @@ class Images:
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The pictures of one call."""
         body = {"model": model, **image_fields(request), **request.options.get(self._provider, {})}
-        return image_outcome((await wire.call("POST", self._path, json=body)).json(), request)
+        return image_outcome((await wire.call("POST", self._path, json=body, creates=True)).json(), request)
 
 
 class ImageEdits:
@@ -113,7 +115,7 @@ class ImageEdits:
             name = "mask" if item.role == "mask" else "image" if len(images) == 1 else "image[]"
             filename = item.name or f"{item.role}-{number}.{media_type.partition('/')[2]}"
             parts.append(FormPart(name=name, value=content, filename=filename, media_type=media_type))
-        return image_outcome((await wire.call("POST", self._path, form=tuple(parts))).json(), request)
+        return image_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json(), request)
 
 
 def _fit_image(request: MediaRequest) -> Fitted:
@@ -121,6 +123,8 @@ def _fit_image(request: MediaRequest) -> Fitted:
     dropped = [
         name for name in request.__struct_fields__ if name not in known and getattr(request, name) not in (None, (), {})
     ]
+    if request.n > _MOST_IMAGES:
+        raise out_of_reach("n", request.n, f"is at most {_MOST_IMAGES}")
     notes = []
     if request.aspect_ratio and not request.width:
         notes.append(f"aspect_ratio {request.aspect_ratio} became size {_size(request)}")
@@ -280,7 +284,7 @@ class Transcription:
         parts += [FormPart(name="keywords[]", value=hint) for hint in request.hints]
         extra = request.options.get(self._provider, {})
         parts += _form_parts(extra)
-        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts))).json())
+        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json())
 
 
 def _filename(media_type: str) -> str:
@@ -291,7 +295,7 @@ def _filename(media_type: str) -> str:
 def transcription_outcome(answer: dict[str, Any]) -> Outcome:
     """OpenAI's transcription, plain, verbose or diarized."""
     transcript = Transcript(
-        text=str(answer.get("text") or ""),
+        text=str(answer["text"]),
         language=answer.get("language"),
         duration=answer.get("duration"),
         segments=tuple(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from polyroute.ports import FormPart, MediaWire
 from polyroute.providers.media.geometry import nearest_number
 from polyroute.providers.media.intents import need_input
+from polyroute.providers.media.reach import check_most
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
@@ -46,6 +47,7 @@ class Videos:
             request.duration is not None
             and (found := nearest_number(request.duration, self._seconds)) != request.duration
         ):
+            check_most("duration", request.duration, found, self._seconds)
             notes.append(f"duration {request.duration:g} became {found:g}")
         return Fitted(request=request, dropped=tuple(dict.fromkeys(dropped)), notes=tuple(notes))
 
@@ -102,7 +104,10 @@ class Videos:
                 if address
                 else Produced(url=f"{wire.base_url}{self._path}/{handle.id}/content", authenticated=True)
             )
-            usage = Usage(seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
+            usage = Usage(
+                video_seconds=None if seconds is None else float(seconds), video_size=video.get("size"),
+                raw=video.get("usage"),
+            )  # fmt: skip
             return Outcome(produced=(produced,), usage=usage, model=video.get("model"), upstream_id=handle.id)
         error = video.get("error") if isinstance(video.get("error"), dict) else {}
         code, message = str((error or {}).get("code") or ""), str((error or {}).get("message") or status)

@@ -17,10 +17,10 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire, Reply
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
 from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task
@@ -29,6 +29,7 @@ from polyroute.types.usage import Usage
 _HOME, _FILES = "api.piapi.ai", "upload.theapi.app"
 _POINTS_PER_USD = 10_000_000
 """What a dollar buys unless the row's option `points_per_usd` says otherwise; PiAPI's own figure is not published."""
+_OLDEST_REPORT = 3600.0
 _CANCELABLE = ("kling", "midjourney")
 _MONEY = ("insufficient credit", "insufficient balance", "not enough credit", "quota")
 _PREFERRED = (
@@ -73,8 +74,11 @@ class PiapiMedia:
         if not hmac.compare_digest(_webhook_secret(wire).encode(), given):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback's secret is missing or wrong.")
         try:
-            return Callback(handle_id=str(msgspec.json.decode(body)["data"]["task_id"]))
-        except (msgspec.MsgspecError, KeyError, TypeError):
+            told = msgspec.json.decode(body)
+            if abs(float(told.get("timestamp", now)) - now) > _OLDEST_REPORT:
+                raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback is too old.")
+            return Callback(handle_id=str(told["data"]["task_id"]))
+        except (AttributeError, ValueError, msgspec.MsgspecError, KeyError, TypeError):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback names no task.") from None
 
 

@@ -14,8 +14,8 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, FormPart, Headers, MediaWire
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import load_table
 from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
     Handle,

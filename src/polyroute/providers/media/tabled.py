@@ -6,7 +6,7 @@ from typing import Any
 
 from polyroute.ports import MediaWire
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec
+from polyroute.providers.media.tables import ModelSpec
 from polyroute.types.media import Fitted, MediaRequest
 
 

@@ -14,10 +14,10 @@ from polyroute.dialects.sse import SseDecoder
 from polyroute.ports import FormPart, Headers, MediaStream, MediaWire, WireResponse
 from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
-from polyroute.providers.media.fields import load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.sound import BytesStream
 from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import gone_wrong, money, read_moderation, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import (
@@ -152,7 +152,9 @@ def _film(told: dict[str, Any], handle: Handle) -> Outcome:
     if not outputs.get("video_url"):
         raise unreadable("The video has no address.")
     seconds = money(told.get("seconds"))
-    usage = Usage(seconds=None if seconds is None else float(seconds), reported_cost_usd=money(outputs.get("cost")))
+    usage = Usage(
+        video_seconds=None if seconds is None else float(seconds), reported_cost_usd=money(outputs.get("cost"))
+    )
     file = Produced(url=str(outputs["video_url"]))
     return Outcome(produced=(file,), usage=usage, model=told.get("model"), upstream_id=handle.id)
 
@@ -237,7 +239,7 @@ def _text(value: Any) -> str:
 def _transcript(told: dict[str, Any]) -> Transcript:
     turns = told.get("speaker_segments") or told.get("segments") or ()
     return Transcript(
-        text=str(told.get("text") or ""),
+        text=str(told["text"]),
         language=told.get("language"),
         duration=told.get("duration"),
         segments=tuple(

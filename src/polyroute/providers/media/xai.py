@@ -12,11 +12,12 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaStream, MediaWire
 from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
-from polyroute.providers.media.fields import OPENAI_VOICES, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.sound import BytesStream
 from polyroute.providers.media.spoken import turns_of
 from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, read_moderation, unreadable
 from polyroute.types.errors import Failure
 from polyroute.types.media import (
@@ -180,7 +181,7 @@ def _film(told: dict[str, Any], handle: Handle) -> Outcome:
         raise filtered("respect_moderation is false")
     if not film.get("url"):
         raise unreadable("The video has no address.")
-    usage = Usage(seconds=film.get("duration"), reported_cost_usd=_cost(told), raw=told.get("usage"))
+    usage = Usage(video_seconds=film.get("duration"), reported_cost_usd=_cost(told), raw=told.get("usage"))
     return Outcome(
         produced=(Produced(url=str(film["url"])),), usage=usage, model=told.get("model"), upstream_id=handle.id
     )
@@ -229,6 +230,6 @@ def read_transcript(told: dict[str, Any]) -> Transcript:
         for one in told.get("words") or ()
     )  # fmt: skip
     return Transcript(
-        text=str(told.get("text") or ""), language=told.get("language") or None, duration=told.get("duration"),
+        text=str(told["text"]), language=told.get("language") or None, duration=told.get("duration"),
         segments=turns_of(words), words=words,
     )  # fmt: skip

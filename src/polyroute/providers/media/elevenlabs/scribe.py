@@ -84,7 +84,7 @@ def read_transcript(answer: dict[str, Any]) -> Transcript:
         if one.get("type", "word") == "word"
     )  # fmt: skip
     return Transcript(
-        text=str(answer.get("text") or ""),
+        text=str(answer["text"]),
         language=language_of(answer.get("language_code")),
         duration=answer.get("audio_duration_secs") or (words[-1].end if words else None),
         segments=turns_of(words),
