@@ -56,6 +56,18 @@ OTHERWISE: dict[tuple[str, Task], dict[str, Any]] = {
     ("runware", Task.SOUND_EFFECT): {"prompt": "a door", "inputs": (FILM,)},
 }  # fmt: skip
 """What else a provider needs for a task."""
+STYLE = {"prompt": "in blue", "inputs": (PICTURE, given("reference", "image"))}
+OF_MODEL: dict[str, dict[str, Any]] = {
+    "bfl/flux-pro-1.0-expand": {**WITHOUT_MASK, "verbatim": {"bfl": {"left": 64}}},
+    "stability/edit/outpaint": {**WITHOUT_MASK, "verbatim": {"stability": {"left": 64}}},
+    "stability/edit/search-and-replace": {**WITHOUT_MASK, "verbatim": {"stability": {"search_prompt": "the door"}}},
+    "stability/edit/search-and-recolor": {**WITHOUT_MASK, "verbatim": {"stability": {"select_prompt": "the door"}}},
+    "stability/edit/replace-background-and-relight": STYLE,
+    "stability/control/style-transfer": STYLE,
+    "stability/upscale/conservative": WITHOUT_MASK,
+    "stability/upscale/creative": WITHOUT_MASK,
+}
+"""What single models need, whatever the task."""
 MOVED = {"inputs": (FILM, SOUND)}
 """What models need that move the lips of a film, rather than a picture."""
 LIPS = ("lipsync", "lip_sync", "animate-move")
@@ -65,7 +77,7 @@ _FAMILY = {Operation.IMAGE: "image", Operation.VIDEO: "video"}
 def order_of(provider: str, task: Task, model: str) -> dict[str, Any]:
     if task is Task.ANIMATE and any(part in model for part in LIPS):
         return {"inputs": (FILM, PICTURE)} if "animate-move" in model else MOVED
-    return OTHERWISE.get((provider, task), ORDERS[task])
+    return OF_MODEL.get(f"{provider}/{model}") or OTHERWISE.get((provider, task), ORDERS[task])
 
 
 def wrong_with(task: Task, told: MadeFor, provider: str) -> str | None:
