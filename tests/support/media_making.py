@@ -38,9 +38,9 @@ class MadeFor:
 
 async def make(
     gateway: MediaGateway, task: Task, model: str, *, inputs: tuple[MediaInput, ...] = (),
-    options: Options | None = None, verbatim: Mapping[str, dict[str, Any]] | None = None, **fields: Any,
+    options: Options | None = None, verbatim: Mapping[str, Any] | None = None, **fields: Any,
 ) -> MadeFor:  # fmt: skip
-    """One piece of work; `verbatim` are the request's own options, by provider. Raises PolyrouteError."""
+    """One piece of work; `verbatim` are its options by provider. Raises PolyrouteError."""
     operation = OPERATION_OF_TASK[task]
     values: Mapping[str, Any] = {"task": task, "inputs": inputs, "options": verbatim or {}, **fields}
     call = Call(
