@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from polyroute.types.errors import AttemptFailed, ErrorKind, PolyrouteError
+from polyroute.ports import Timeouts, WireRequest, WireResponse
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Progress, Task
 from support.media_files import PNG, mp4, wav
 from support.media_gateway import SHARED, MediaGateway, media_gateway
@@ -199,6 +200,34 @@ async def test_what_is_large_is_uploaded_without_the_credential(
     assert body["videoUri"].startswith("runway://")
     put = next(row for row in await gateway.seen("runway") if row["path"].endswith("/put"))
     assert "authorization" not in {name.lower() for name in put["headers"]}
+
+
+async def test_files_may_be_put_elsewhere_but_without_the_credential(
+    gateway: MediaGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[WireRequest] = []
+
+    class Storage:
+        async def send(self, request: WireRequest, timeouts: Timeouts, deadline: float) -> WireResponse:
+            seen.append(request)
+            raise AttemptFailed(Failure(kind=ErrorKind.INVALID_REQUEST, message="taken note of", http_status=400))
+
+    _, wire = wire_of(gateway, "runway")
+    monkeypatch.setattr(wire, "_transport", Storage())
+    elsewhere = "https://bucket.s3.amazonaws.com/put"
+    asked = [
+        (elsewhere, True),
+        (elsewhere, False),
+        ("https://files.example/put", True),
+        ("http://x.amazonaws.com/", True),
+    ]
+    for url, anonymous in asked:
+        with pytest.raises(AttemptFailed) as failed:
+            await wire.call("POST", url, body=b"x", anonymous=anonymous)
+        refused = failed.value.failure.kind is ErrorKind.BAD_RESPONSE
+        assert refused == ((url, anonymous) != (elsewhere, True))
+    [request] = seen
+    assert b"authorization" not in dict(request.headers)
 
 
 async def test_a_task_waits_is_throttled_runs_and_says_what_it_took(gateway: MediaGateway) -> None:
