@@ -13,7 +13,6 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Headers, MediaWire
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.luma_answers import (
     ended_badly,
@@ -24,6 +23,7 @@ from polyroute.providers.media.luma_answers import (
     strength_word,
     usage_of,
 )
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from polyroute.providers.media.fields import load_table
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import MediaInput, MediaRequest

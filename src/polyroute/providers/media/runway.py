@@ -10,9 +10,9 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaWire
 from polyroute.providers.media import fields, geometry
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.intents import shape_of
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
