@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from polyroute.api.described import described
 from polyroute.api.fastlane import Application, FastLane
 from polyroute.api.files import FilePaths
 from polyroute.api.media import MediaPaths
@@ -266,6 +267,7 @@ class App:
                 service_routes(services),
                 budget_routes(Accounts(self._database, lambda: self.gateway.runtime.catalog)),
             ],
+            described(),
         )
         return application
 

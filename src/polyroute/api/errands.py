@@ -1,4 +1,4 @@
-"""`GET /v1/voices`, and `POST /v1/callbacks/{provider}` where providers report on work that they accepted."""
+"""`GET /v1/voices`, `GET /v1/openapi.json`, and `POST /v1/callbacks/{provider}` for providers' reports on accepted work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from polyroute.api.described import described
 from polyroute.api.exchange import AsgiExchange
 from polyroute.api.jobs import JSON
 from polyroute.api.requests import Receive, Scope, Send, read_body, read_head
@@ -14,6 +15,7 @@ from polyroute.engine.jobs.desk import JobDesk
 from polyroute.engine.media.errands import CALLBACKS, Errands
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
+DESCRIPTION = "/v1/openapi.json"
 _LARGEST_REPORT = 8 << 20
 
 
@@ -28,14 +30,16 @@ class ErrandPaths:
     @staticmethod
     def serves(path: str) -> bool:
         """Whether a path is one of these."""
-        return path == "/v1/voices" or path.startswith(CALLBACKS)
+        return path in ("/v1/voices", DESCRIPTION) or path.startswith(CALLBACKS)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Raises PolyrouteError, ClientGone."""
         exchange = AsgiExchange(scope, receive, send)
         head = read_head(scope["headers"])
         method, path = scope["method"], scope["path"]
-        if method == "GET" and path == "/v1/voices":
+        if method == "GET" and path == DESCRIPTION:  # needs no key: it is the same everywhere
+            await exchange.answer(200, JSON, msgspec.json.encode(described()))
+        elif method == "GET" and path == "/v1/voices":
             self._gateway.admission.admit(head.credential)
             only = parse_qs(scope["query_string"].decode("latin-1")).get("provider", [None])[-1]
             found = await self._errands.voices(self._gateway.runtime, only)
