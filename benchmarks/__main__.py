@@ -98,7 +98,7 @@ class Benchmark:
         self.add("cold start to the first 200", f"{cold:.2f} s", "≤ 1.0 s", cold <= 1.0)
         self.add("idle resident memory", f"{memory:.0f} MB", "≤ 90 MB", memory <= 90)
         bare, whole = (
-            load.median([_time_import(code) for _ in range(3)]) for code in ("pass", "import polyroute.serving")
+            load.median([_time_import(code) for _ in range(3)]) for code in ("pass", "import polyroute.cli.serving")
         )
         self.add("import time of what serves", f"{whole - bare:.2f} s")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from polyroute.app import App
+from polyroute.composition.app import App
 from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.jobs.runner import JobPace, JobRunner
 from polyroute.ports import MediaWire

@@ -37,6 +37,7 @@ INFERENCE: dict[str, Dialect] = {
     "/v1/moderations": Dialect.OPENAI_MODERATIONS,
     "/v1/images/generations": Dialect.OPENAI_IMAGES,
     "/v1/images/edits": Dialect.OPENAI_IMAGE_EDITS,
+    "/v1/images/variations": Dialect.OPENAI_IMAGE_VARIATIONS,
     "/v1/audio/speech": Dialect.OPENAI_SPEECH,
     "/v1/audio/transcriptions": Dialect.OPENAI_TRANSCRIPTIONS,
     "/v1/audio/translations": Dialect.OPENAI_TRANSLATIONS,
@@ -44,12 +45,18 @@ INFERENCE: dict[str, Dialect] = {
     "/api/generate": Dialect.OLLAMA_GENERATE,
     **dict.fromkeys(vapi.PATHS, Dialect.OPENAI_CHAT),
 }
-MULTIPART = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS})
+MULTIPART = frozenset({
+    Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS,
+    Dialect.OPENAI_IMAGE_VARIATIONS,
+})  # fmt: skip
 _FILE_FIELD = {
     Dialect.OPENAI_TRANSCRIPTIONS: ("file",),
     Dialect.OPENAI_TRANSLATIONS: ("file",),
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
+    Dialect.OPENAI_IMAGE_VARIATIONS: ("image",),
 }
+_USUAL_MODEL = {Dialect.OPENAI_IMAGE_VARIATIONS: "image"}
+"""The route that is meant where OpenAI's clients usually name no model."""
 
 _CHAT = Operation.CHAT
 _GEMINI, _OPENAI_RESPONSES = (
@@ -75,6 +82,7 @@ class FastLane:
         jobs: MediaPaths | None = None,
         *,
         max_body: int,
+        max_form: int,
     ) -> None:
         self.lean_paths: Mapping[bytes, tuple[str, Dialect]] = _LEAN_PATHS
         self._gateway = gateway
@@ -85,6 +93,7 @@ class FastLane:
         self._make_control = control
         self._control: Application | None = None
         self._max_body = max_body
+        self._max_form = max_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -145,7 +154,7 @@ class FastLane:
             head = exchange.head
             key = self._gateway.admission.admit(head.credential)
             if dialect in MULTIPART and not head.content_type.startswith(b"application/json"):
-                form = await exchange.read_form(self._max_body)
+                form = await exchange.read_form(self._max_form)
                 call = _form_call(form, dialect, head, request_id, key)
             else:
                 body = exchange.take_body(self._max_body) or await exchange.read_body(self._max_body)
@@ -256,7 +265,7 @@ def _as_array(headers: Headers, body: bytes) -> bytes:
 
 
 def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: KeyRecord | None) -> Call:
-    model = form.get("model")
+    model = form.get("model") or _USUAL_MODEL.get(dialect)
     if not model:
         raise invalid("'model' is required: the name of a route, or provider/model.", "model")
     names = _FILE_FIELD[dialect]

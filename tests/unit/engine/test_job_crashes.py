@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyroute.app import App, build_app, read_configuration
+from polyroute.composition.app import App, build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.types.jobs import TERMINAL, JobState
 from support.crashing_jobs import CrashHouse, Life, Script, ScriptedProvider
 

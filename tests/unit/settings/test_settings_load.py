@@ -74,7 +74,7 @@ routes:
         "polyroute.yaml:1: server.workers: wrong value, given 'none' (expected a whole number)",
         (
             "polyroute.yaml:1: server.prot: unknown key; did you mean port? "
-            "(expected one of host, port, workers, max_body_mb, public_url)"
+            "(expected one of host, port, workers, max_body_mb, max_upload_mb, public_url)"
         ),
         (
             "polyroute.yaml:1: server.host: auth.mode is open, and 0.0.0.0 can be reached from other machines (expected "
@@ -271,7 +271,7 @@ def test_a_wrong_variable_is_named(tmp_path):
         "POLYROUTE_ROUTES__A__TARGETS: routes.a.targets: is neither a list nor a mapping in YAML (expected for example [a, b])",
         (
             "POLYROUTE_SERVER__PROT: server.prot: unknown key; did you mean port? "
-            "(expected one of host, port, workers, max_body_mb, public_url)"
+            "(expected one of host, port, workers, max_body_mb, max_upload_mb, public_url)"
         ),
         "POLYROUTE_SERVER__WORKERS: server.workers: wrong value, given 'many' (expected a whole number)",
     ]

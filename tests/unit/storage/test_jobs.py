@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from polyroute.ports.jobs import Claim, JobEnd, JobLost
-from polyroute.storage.database import open_database
 from polyroute.storage.job_work import JobTable
 from polyroute.types.errors import PolyrouteError
 from polyroute.types.jobs import JobAttempt, JobError, JobOrder, JobState
 from polyroute.types.media import Handle, MediaRequest, Task
+from support.prepared_state import new_database
 
 LOST_AFTER = 10.0
 
@@ -21,7 +21,7 @@ LOST_AFTER = 10.0
 @pytest.fixture
 async def table(tmp_path: Path) -> AsyncIterator[JobTable]:
     """Jobs in a new SQLite database."""
-    database = open_database(f"sqlite:///{tmp_path / 'jobs.db'}")
+    database = new_database(tmp_path / "jobs.db")
     table = JobTable(database, LOST_AFTER)
     yield table
     table.close()

@@ -9,6 +9,8 @@ from polyroute.dialects.openai_media.fields import Fields, read_size, refuse
 from polyroute.types.media import MediaInput, MediaRequest, Task
 from polyroute.types.operations import Dialect
 
+VARIATION = "A variation of this picture: the same subject and style, composed anew."
+"""What models that want words are told, for `/images/variations` has none."""
 OWN = "openai"
 """The provider whose options unknown fields are."""
 _LONGEST_PROMPT = 32_000
@@ -16,6 +18,9 @@ _LONGEST_SPEECH = 100_000
 _OURS = frozenset({"model", "stream", "partial_images", "polyroute", "async", "response_format", "stream_format"})
 TRANSCRIPT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 SPEECH_FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+"""Those of OpenAI itself."""
+_MORE_SPEECH_FORMATS = ("ogg", "webm", "m4a", "mulaw", "ulaw", "alaw")
+"""Those that only others make."""
 IMAGE_FORMATS = ("png", "jpeg", "webp", "gif", "svg")
 
 
@@ -30,6 +35,8 @@ def parse_media(dialect: Dialect, values: Mapping[str, Any], files: Sequence[Med
     match dialect:
         case Dialect.OPENAI_IMAGES | Dialect.OPENAI_IMAGE_EDITS:
             return _image(fields, tuple(files))
+        case Dialect.OPENAI_IMAGE_VARIATIONS:
+            return _variation(values, tuple(files))
         case Dialect.OPENAI_SPEECH:
             return _speech(fields)
         case Dialect.OPENAI_TRANSCRIPTIONS | Dialect.OPENAI_TRANSLATIONS:
@@ -71,6 +78,17 @@ def _image(fields: Fields, files: tuple[MediaInput, ...]) -> MediaRequest:
     )
 
 
+def _variation(values: Mapping[str, Any], files: tuple[MediaInput, ...]) -> MediaRequest:
+    """Pictures like another one: there are no words, so we put in some of ours."""
+    fields = Fields({**values, "prompt": VARIATION})
+    for name in _OURS:
+        fields.take(name)
+    found = _image(fields, files)
+    if len(found.given("image")) != 1 or found.given("mask"):
+        raise refuse("'image' must be one picture, without a mask.", "image")
+    return found
+
+
 def _linked_images(fields: Fields) -> tuple[MediaInput, ...]:
     """Images named by address in a JSON body: `image` or `images`, and `mask`, each a URL, a data URI or an object with
     `image_url` or `file_id`."""
@@ -100,7 +118,7 @@ def _speech(fields: Fields) -> MediaRequest:
     if voice is not None and not isinstance(voice, str):
         raise refuse("'voice' must be a voice's name, or an object with its id.", "voice")
     given = fields.take("response_format")
-    if given is not None and given not in SPEECH_FORMATS:
+    if given is not None and given not in (*SPEECH_FORMATS, *_MORE_SPEECH_FORMATS):
         raise refuse(f"'response_format' is {given!r}; possible are {', '.join(SPEECH_FORMATS)}.", "response_format")
     return MediaRequest(
         task=Task.SPEECH,

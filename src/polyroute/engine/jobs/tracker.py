@@ -207,7 +207,10 @@ class JobTracker:
             return None
         try:
             stored = await self._artifacts.put(
-                preview.data, Intake(origin=f"job {self.job.id}", declared=preview.media_type, retain=3600)
+                preview.data,
+                Intake(
+                    origin=f"job {self.job.id}", declared=preview.media_type, retain=3600, owner=self.job.order.key_id
+                ),
             )
         except PolyrouteError:
             return None  # a preview that is no picture is none

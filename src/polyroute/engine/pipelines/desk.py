@@ -57,7 +57,10 @@ class PipelineDesk:
         """
         pipeline = new.pipeline
         given = read_input(pipeline, new.given)
-        for number, call in self.check(pipeline, given, key).items():
+        steps = self.check(pipeline, given, key)
+        if new.webhook is not None:
+            await self.jobs.floor.storage.fetcher.check(new.webhook.url, "webhook")
+        for number, call in steps.items():
             try:
                 await self.jobs.afford(call)
             except PolyrouteError as error:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from polyroute.providers.media import geometry
+from polyroute.providers.media import geometry, reach
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, InputRole, MediaInput, MediaRequest
 
@@ -62,6 +62,15 @@ def need_input(request: MediaRequest, *roles: InputRole) -> MediaInput:
     raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'{roles[0]}' is required.", param=roles[0])
 
 
+def need_options(request: MediaRequest, provider: str, names: Sequence[str], model: str) -> None:
+    """One of these options of a provider, for what there is no intent. Raises PolyrouteError(unsupported)."""
+    given = request.options.get(provider, {})
+    if names and not any(given.get(name) for name in names):
+        raise PolyrouteError(
+            ErrorKind.UNSUPPORTED, f"{model} needs {' or '.join(names)} in the options of {provider}.", param="options"
+        )
+
+
 def nearest_shape(request: MediaRequest, offered: Collection[str]) -> tuple[str | None, tuple[str, ...]]:
     """The offered aspect ratio nearest to what was asked for, None where nothing was, and a note when it is another one.
     Raises PolyrouteError(invalid_request) for what is no ratio."""
@@ -76,6 +85,9 @@ def nearest_shape(request: MediaRequest, offered: Collection[str]) -> tuple[str 
             ErrorKind.INVALID_REQUEST, f"'aspect_ratio' is {asked!r}; it is written 16:9.", param="aspect_ratio"
         )
     found = geometry.nearest_shape(ratio, offered)
+    name = "aspect_ratio" if request.aspect_ratio is not None else "size"
+    given = asked if request.aspect_ratio is not None else f"{request.width}x{request.height}"
+    reach.check_shape(name, given, ratio, geometry.ratio_of(found) or ratio, offered)
     return found, () if found == asked else (f"aspect_ratio {asked} became {found}",)
 
 
@@ -85,6 +97,7 @@ def bounded_seconds(request: MediaRequest, offered: tuple[float, ...]) -> tuple[
     if asked is None:
         return request, ()
     found = geometry.nearest_number(asked, offered)
+    reach.check_most("duration", asked, found, offered)
     if found == asked:
         return request, ()
     return msgspec.structs.replace(request, duration=found), (f"duration {asked:g} became {found:g}",)

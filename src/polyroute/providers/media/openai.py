@@ -10,6 +10,7 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Body, FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed
 from polyroute.providers.media.openai_videos import Videos
+from polyroute.providers.media.reach import out_of_reach
 from polyroute.providers.media.sound import BytesStream
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
@@ -34,6 +35,7 @@ _IMAGE_FIELDS = {
     "prompt": "prompt", "quality": "quality", "background": "background", "format": "output_format",
     "compression": "output_compression", "moderation": "moderation", "style": "style", "user": "user",
 }  # fmt: skip
+_MOST_IMAGES = 10
 _VERBOSE = ("whisper", "Systran", "faster")
 """Models that give times; the others answer with the text alone."""
 
@@ -61,7 +63,7 @@ class OpenAIMedia:
                 dialect = Dialect.OPENAI_TRANSLATIONS if task is Task.TRANSLATE else Dialect.OPENAI_TRANSCRIPTIONS
                 path = self._paths.get(dialect)
                 return None if path is None else Transcription(path, self._provider)
-            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO:
+            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO | Task.VIDEO_TO_VIDEO:
                 path = self._paths.get(Dialect.MEDIA_VIDEO)
                 return Videos(path, self._provider) if path else None
             case _:
@@ -82,7 +84,7 @@ class Images:
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The pictures of one call."""
         body = {"model": model, **image_fields(request), **request.options.get(self._provider, {})}
-        return image_outcome((await wire.call("POST", self._path, json=body)).json(), request)
+        return image_outcome((await wire.call("POST", self._path, json=body, creates=True)).json(), request)
 
 
 class ImageEdits:
@@ -103,7 +105,7 @@ class ImageEdits:
         images = (*request.given("image"), *request.given("reference"))
         parts = [FormPart(name="model", value=model)]
         fields = {**image_fields(request), **request.options.get(self._provider, {})}
-        parts += [FormPart(name=name, value=_form_text(value)) for name, value in fields.items()]
+        parts += _form_parts(fields)
         for number, item in enumerate((*images, *request.given("mask")), 1):
             content: bytes | Body
             if item.role == "mask":
@@ -113,7 +115,7 @@ class ImageEdits:
             name = "mask" if item.role == "mask" else "image" if len(images) == 1 else "image[]"
             filename = item.name or f"{item.role}-{number}.{media_type.partition('/')[2]}"
             parts.append(FormPart(name=name, value=content, filename=filename, media_type=media_type))
-        return image_outcome((await wire.call("POST", self._path, form=tuple(parts))).json(), request)
+        return image_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json(), request)
 
 
 def _fit_image(request: MediaRequest) -> Fitted:
@@ -121,6 +123,8 @@ def _fit_image(request: MediaRequest) -> Fitted:
     dropped = [
         name for name in request.__struct_fields__ if name not in known and getattr(request, name) not in (None, (), {})
     ]
+    if request.n > _MOST_IMAGES:
+        raise out_of_reach("n", request.n, f"is at most {_MOST_IMAGES}")
     notes = []
     if request.aspect_ratio and not request.width:
         notes.append(f"aspect_ratio {request.aspect_ratio} became size {_size(request)}")
@@ -150,8 +154,17 @@ def _size(request: MediaRequest) -> str | None:
     return "1024x1024" if wide == tall else "1536x1024" if wide > tall else "1024x1536"
 
 
-def _form_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _form_parts(fields: dict[str, Any]) -> list[FormPart]:
+    """Fields of a form; lists under a name with `[]` are repeated, whatever else is no text is JSON."""
+    listed = [
+        (name, one)
+        for name, value in fields.items()
+        for one in (value if name.endswith("[]") and isinstance(value, list) else [value])
+    ]
+    return [
+        FormPart(name=name, value=one if isinstance(one, str) else msgspec.json.encode(one).decode())
+        for name, one in listed
+    ]
 
 
 def image_outcome(answer: dict[str, Any], request: MediaRequest) -> Outcome:
@@ -270,8 +283,8 @@ class Transcription:
             parts.append(FormPart(name="chunking_strategy", value="auto"))
         parts += [FormPart(name="keywords[]", value=hint) for hint in request.hints]
         extra = request.options.get(self._provider, {})
-        parts += [FormPart(name=name, value=_form_text(value)) for name, value in extra.items()]
-        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts))).json())
+        parts += _form_parts(extra)
+        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json())
 
 
 def _filename(media_type: str) -> str:
@@ -282,13 +295,13 @@ def _filename(media_type: str) -> str:
 def transcription_outcome(answer: dict[str, Any]) -> Outcome:
     """OpenAI's transcription, plain, verbose or diarized."""
     transcript = Transcript(
-        text=str(answer.get("text") or ""),
+        text=str(answer["text"]),
         language=answer.get("language"),
         duration=answer.get("duration"),
         segments=tuple(
             Segment(
                 text=str(one.get("text", "")).strip(), start=float(one.get("start") or 0), end=float(one.get("end") or 0),
-                speaker=one.get("speaker"),
+                speaker=one.get("speaker") or one.get("speaker_id"),
             )
             for one in answer.get("segments") or ()
         ),
@@ -305,7 +318,7 @@ def transcription_outcome(answer: dict[str, Any]) -> Outcome:
         input=None if total is None else total - (audio or 0),
         audio_input=audio,
         output=told.get("output_tokens"),
-        seconds=told.get("seconds", answer.get("duration")),
+        seconds=told.get("seconds", told.get("prompt_audio_seconds", answer.get("duration"))),
         raw=raw,
     )
     return Outcome(transcript=transcript, usage=usage, model=answer.get("model"))

@@ -53,10 +53,10 @@ async def test_uploads_become_a_stored_film_with_its_progress_and_entry(gateway:
     ("timeline", "param"),
     [
         ({"clips": []}, "timeline.clips"),
-        ({"clips": [{"source": 4}]}, "timeline"),
+        ({"clips": [{"source": 4}]}, "timeline.clips[0].source"),
         ({"clips": [{"source": "file-unknown"}]}, "reference"),
         ({"clips": [{"source": "http://169.254.169.254/latest/meta-data"}]}, "reference"),
-        ({"clips": [{"source": "/etc/passwd"}]}, "timeline"),
+        ({"clips": [{"source": "/etc/passwd"}]}, "timeline.clips[0].source"),
         ({"clips": [{"source": "data:text/plain;base64,aGVsbG8gd29ybGQ="}]}, "reference"),
     ],
 )
@@ -111,7 +111,7 @@ async def test_masks_go_back_and_forth(gateway: MediaGateway, tmp_path: Path) ->
 
 
 async def test_without_ffmpeg_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyroute.media.find_ffmpeg", lambda _path: None)
+    monkeypatch.setattr("polyroute.composition.configuration.find_ffmpeg", lambda _path: None)
     async with local_gateway(tmp_path, {"automatic1111": "automatic1111"}) as gateway:
         assert "ffmpeg" not in gateway.app.gateway.runtime.providers
         skipped = {one.name: one.reason for one in gateway.app.gateway.runtime.catalog.skipped}

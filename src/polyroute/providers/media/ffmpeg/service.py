@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from polyroute.compose.sources import input_of, source_names, with_sources
 from polyroute.compose.timeline import parse_timeline
 from polyroute.ports import FormPart, MediaWire
-from polyroute.providers.media.ffmpeg.sources import fit_timeline, input_of
+from polyroute.providers.media.ffmpeg.sources import fit_timeline
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Produced, Progress
 from polyroute.types.usage import Usage
@@ -36,11 +37,9 @@ class ComposeService:
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """Upload what the timeline names and the service does not have, and hand it over."""
         timeline = dict(request.timeline or {})
-        sent = {
-            source: await self._at_service(input_of(source, request), wire)
-            for source in parse_timeline(timeline).sources()
-        }
-        body = {"task": "compose", "model": "ffmpeg", "timeline": _renamed(timeline, sent)}
+        named = source_names(parse_timeline(timeline))
+        sent = {source: await self._at_service(input_of(source, request, name), wire) for source, name in named.items()}
+        body = {"task": "compose", "model": "ffmpeg", "timeline": with_sources(timeline, sent)}
         headers = [(b"idempotency-key", (request.idempotency_key or "").encode())] if request.idempotency_key else []
         reply = await wire.call("POST", "/v1/jobs", json=body, headers=headers, creates=True)
         return Handle(id=str(reply.json()["id"]))
@@ -94,16 +93,6 @@ def _reached(url: str, base: str) -> str:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _renamed(timeline: Any, sent: dict[str | int, str]) -> Any:
-    """The timeline with the service's own files in place of the sources."""
-    if isinstance(timeline, dict):
-        return {
-            name: sent.get(value, value) if name == "source" and isinstance(value, str | int) else _renamed(value, sent)
-            for name, value in timeline.items()
-        }
-    return [_renamed(one, sent) for one in timeline] if isinstance(timeline, list) else timeline
 
 
 def _failure(state: str, error: dict[str, Any]) -> Failure:
