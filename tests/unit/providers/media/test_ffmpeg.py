@@ -411,9 +411,10 @@ async def test_the_wheels_ffmpeg_does_without_ffprobe(studio: Studio) -> None:
 
 
 AWKWARD = (
-    "it's \"quoted\" \u2018twice\u2019", "a:b=c;d,e|f", "100% %{pts} %{expr:1+1} %%", "one\ntwo\r\nthree\ttab", "\\ \\\\ \\n [in][out]",
-    "{curly} $HOME `id` $(id)", "שלום עולם مرحبا", "😀👩‍👩‍👧 é́́ \U0001d4b3", "\u2028\u2029\u200b\ufeff\u202e", "\x01\x07\x1b[31m",
-    " ", "'",
+    "it's \"quoted\" \u2018twice\u2019", "a:b=c;d,e|f", "100% %{pts} %{expr:1+1} %%", "one\ntwo\r\nthree\ttab",
+    "\\ \\\\ \\n [in][out]",
+    "{curly} $HOME `id` $(id)", "שלום עולם مرحبا", "😀👩‍👩‍👧 é́́ \U0001d4b3", "\u2028\u2029\u200b\ufeff\u202e",
+    "\x01\x07\x1b[31m", " ", "'",
 )  # fmt: skip
 
 
