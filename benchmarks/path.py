@@ -30,7 +30,8 @@ from benchmarks.load import body, request
 from benchmarks.upstream import ANSWER
 from polyroute.api.lifecycle import Connection
 from polyroute.api.server import make_server
-from polyroute.app import App, build_app, read_configuration
+from polyroute.composition.app import App, build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.transport.connection import Connection as Upstream
 from polyroute.transport.http1 import Http1Transport
 

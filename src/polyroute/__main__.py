@@ -1,5 +1,5 @@
 """`python -m polyroute`."""
 
-from polyroute.cli import main
+from polyroute.cli.program import main
 
 main()

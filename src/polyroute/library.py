@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import msgspec
 
-from polyroute.app import App, build_app, read_configuration
+from polyroute.composition.app import App, build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.dialects.fold import fold
 from polyroute.dialects.registry import codec
 from polyroute.engine.answers import StreamAnswer, WholeAnswer

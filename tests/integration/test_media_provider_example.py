@@ -14,8 +14,9 @@ import httpx
 import pytest
 from aiohttp import web
 
-from polyroute.app import build_app, read_configuration
 from polyroute.catalog.rows import load_rows, parse_row
+from polyroute.composition.app import build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.providers.media import registry
 from support.media_files import mp4, png
 
@@ -86,7 +87,7 @@ async def caller(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(registry._CLASSES, "paintbox", "paintbox:PaintboxMedia")
     rows = {**load_rows(), "paintbox": parse_row("paintbox", row)}
-    monkeypatch.setattr("polyroute.app.load_rows", lambda: rows)
+    monkeypatch.setattr("polyroute.composition.configuration.load_rows", lambda: rows)
     file = tmp_path / "polyroute.yaml"
     configuration = {
         "storage": {"database": f"sqlite:///{tmp_path / 'polyroute.db'}", "artifacts": str(tmp_path / "artifacts")},

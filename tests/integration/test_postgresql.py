@@ -37,7 +37,7 @@ def test_a_gateway_on_postgresql_from_the_first_command_to_the_last(
     ).stdout.strip()
     assert "ops" in run_polyroute("keys", "list", folder=tmp_path).stdout
     with (
-        GatewayProcess(tmp_path, config) as gateway,
+        GatewayProcess(tmp_path, config, first=True) as gateway,
         httpx.Client(
             base_url=gateway.url, timeout=20, trust_env=False, headers={"authorization": f"Bearer {key}"}
         ) as client,

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from polyroute.app import live_providers
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
 from polyroute.catalog.rows import load_rows
+from polyroute.composition.providers import live_providers
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.probing import Prober

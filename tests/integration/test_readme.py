@@ -31,7 +31,7 @@ def run_shell(text: str, gateway: GatewayProcess) -> str:
 
 def test_the_first_screen_is_true(tmp_path: Path) -> None:
     config = "sandbox: {port: 0}\n"
-    with GatewayProcess(tmp_path, config, ["--sandbox-if-no-keys"]) as gateway:
+    with GatewayProcess(tmp_path, config, ["--sandbox-if-no-keys"], first=True) as gateway:
         first = run_shell(CURLS[0], gateway)
         shown = re.search(r"```http\n(.*?)```", README, re.DOTALL)
         assert shown is not None

@@ -30,7 +30,7 @@ def priorities(text: str) -> list[str]:
 def test_credentials_in_the_environment_are_all_that_is_needed(sandbox: SimulatedProviders, tmp_path: Path) -> None:
     extra = {"OPENAI_API_KEY": "sk-env", "OPENAI_BASE_URL": f"{sandbox.url}/openai/v1"}
     with (
-        GatewayProcess(tmp_path, extra=extra) as gateway,
+        GatewayProcess(tmp_path, extra=extra, first=True) as gateway,
         httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client,
     ):
         for ask in NEWCOMERS:
@@ -81,7 +81,7 @@ def test_the_environment_can_say_everything_that_a_file_can(sandbox: SimulatedPr
         "POLYROUTE_STORAGE__DATABASE": "sqlite:///elsewhere.db",
     }
     with (
-        GatewayProcess(tmp_path, extra=extra) as gateway,
+        GatewayProcess(tmp_path, extra=extra, first=True) as gateway,
         httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client,
     ):
         assert CHAT.send(client, "mine").headers["x-polyroute-model"] == "a-model"
@@ -109,7 +109,7 @@ def control_of(gateway: GatewayProcess) -> str:
 def test_the_sandbox_beside_the_gateway(tmp_path: Path, option: str) -> None:
     """Show 1 of the walking skeleton: an answer, then the first provider breaks, and the ledger agrees with the header."""
     with (
-        GatewayProcess(tmp_path, "sandbox: {port: 0}\n", [option]) as gateway,
+        GatewayProcess(tmp_path, "sandbox: {port: 0}\n", [option], first=True) as gateway,
         httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client,
     ):
         assert "SANDBOX" in gateway.log

@@ -11,7 +11,7 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
-from polyroute.cli import main
+from polyroute.cli.program import main
 from support.gateway_process import environment
 
 

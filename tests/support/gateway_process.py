@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import polyroute
 from support.eventually import eventually
+from support.prepared_state import prepare, prepare_prices
 
 _SOURCES = str(Path(polyroute.__file__).resolve().parents[1])
 _LISTENS = re.compile(r"listens on (http://\S+) \(process (\d+)\)")
@@ -39,11 +40,12 @@ def run_polyroute(
 
 
 class GatewayProcess:
-    """`polyroute serve --port 0` in `folder`, whose `polyroute.yaml` is `config` where that is given."""
+    """`polyroute serve --port 0` in `folder`, whose `polyroute.yaml` is `config` where that is given. Unless it is the
+    `first` start there, the folder is as an earlier one would have left it."""
 
     def __init__(
         self, folder: Path, config: str | None = None, arguments: Sequence[str] = (), *,
-        extra: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None, first: bool = False,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.config = folder / "polyroute.yaml"
@@ -55,6 +57,9 @@ class GatewayProcess:
         self._listens = threading.Event()
         if config is not None:
             self.config.write_text(config)
+        if not first:
+            prepare(folder / "polyroute.db")
+            prepare_prices(folder / "polyroute.prices")  # for those whose database is no file
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

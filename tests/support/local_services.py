@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx
 
-from polyroute.app import build_app, read_configuration
+from polyroute.composition.app import build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
 from support.media_gateway import MediaGateway
+from support.prepared_state import prepare
 
 
 @asynccontextmanager
@@ -29,6 +31,7 @@ async def local_gateway(
     file = folder / "polyroute.yaml"
     storage = {"database": f"sqlite:///{folder / 'polyroute.db'}", "artifacts": str(folder / "artifacts")}
     file.write_text(json.dumps({"storage": storage, "providers": providers}), encoding="utf-8")
+    prepare(folder / "polyroute.db")
     app = build_app(read_configuration(file))
     await app.start()
     transport = httpx.ASGITransport(app=app.application())

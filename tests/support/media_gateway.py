@@ -12,9 +12,11 @@ from typing import Any
 
 import httpx
 
-from polyroute.app import build_app, read_configuration
+from polyroute.composition.app import build_app
+from polyroute.composition.configuration import read_configuration
 from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
+from support.prepared_state import prepare
 
 
 class MediaGateway:
@@ -46,6 +48,11 @@ class MediaGateway:
         """Arm one fault of calls (as `POST /_control` takes it)."""
         await self.control(provider, faults=[{"kind": kind, **fault}])
 
+    async def reset(self) -> None:
+        """Everything in the sandbox is well, and nothing was asked."""
+        answer = await self.sandbox.delete("/_control")
+        assert answer.status_code < 300, answer.text
+
     async def jobs(self, provider: str) -> list[dict[str, Any]]:
         """What the provider was given to do."""
         found: list[dict[str, Any]] = (await self.sandbox.get(f"/_control/jobs?provider={provider}")).json()["jobs"]
@@ -65,14 +72,21 @@ class MediaGateway:
 
     async def entry(self, answer: httpx.Response) -> dict[str, Any]:
         """The ledger's row of a request, when it is written."""
-        identifier = answer.headers["x-polyroute-request-id"]
+        entry, _ = await self.ledger(answer.headers["x-polyroute-request-id"])
+        return entry
+
+    async def ledger(self, identifier: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The ledger's row of a request or job, and those of its attempts, when they are written."""
         async with asyncio.timeout(10):
             while True:
                 with sqlite3.connect(self._folder / "polyroute.db") as database:
                     database.row_factory = sqlite3.Row
                     row = database.execute("select * from requests where id = ?", (identifier,)).fetchone()
+                    tried = database.execute(
+                        "select * from attempts where request_id = ? order by number", (identifier,)
+                    ).fetchall()
                 if row is not None:
-                    return dict(row)
+                    return dict(row), [dict(one) for one in tried]
                 await asyncio.sleep(0.02)
 
 
@@ -83,6 +97,7 @@ async def media_gateway(folder: Path, configuration: dict[str, Any] | None = Non
     file = folder / "polyroute.yaml"
     storage = {"database": f"sqlite:///{folder / 'polyroute.db'}", "artifacts": str(folder / "artifacts")}
     file.write_text(json.dumps({"storage": storage, **(configuration or {})}), encoding="utf-8")
+    prepare(folder / "polyroute.db")
     app = build_app(read_configuration(file), sandbox_url=sandbox.url)
     await app.start()
     transport = httpx.ASGITransport(app=app.application())

@@ -12,6 +12,7 @@ from polyroute.storage.blobs import BlobStore, LocalBlobs
 from polyroute.storage.database import open_database
 from polyroute.storage.media_index import MediaIndex
 from polyroute.storage.url_signatures import UrlSigner
+from support.prepared_state import new_database
 
 
 class MediaStore:
@@ -28,7 +29,7 @@ class MediaStore:
         url: str | None = None,
     ) -> None:
         self.folder = folder / "artifacts"
-        self.database = open_database(url or f"sqlite:///{folder}/media.db")
+        self.database = new_database(folder / "media.db") if url is None else open_database(url)
         self.index = MediaIndex(self.database)
         self.blobs = blobs or LocalBlobs(self.folder)
         self.artifacts = ArtifactKeeper(

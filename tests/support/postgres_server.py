@@ -58,7 +58,7 @@ class PostgresServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.kill()  # nobody wants its files
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _find_programs(self) -> Path:

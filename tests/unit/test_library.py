@@ -17,6 +17,7 @@ from polyroute import Gateway
 from polyroute.settings import ConfigurationError
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from support.asks import WAV
+from support.prepared_state import prepare
 from support.simulated_providers import SimulatedProviders
 
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
@@ -56,6 +57,7 @@ def config(sandbox: SimulatedProviders, tmp_path: Path) -> Path:
         },
     }
     file.write_text(json.dumps(content))
+    prepare(tmp_path / "polyroute.db")
     return file
 
 

@@ -146,6 +146,7 @@ class FilePaths:
         found = await self._files.list(
             _key_id(key),
             purpose=asked.get("purpose", [None])[-1],
+            sha256=asked.get("sha256", [None])[-1],
             after=asked.get("after", [None])[-1],
             limit=int(limit) + 1,
             newest_first=order == "desc",
@@ -185,6 +186,7 @@ class FilePaths:
             "purpose": file.purpose,
             "status": "processed",
             "sha256": artifact.sha256,
+            "artifact": artifact.id,
             "url": self._artifacts.sign(file.id),
         } | {name: value for name, value in known.items() if value is not None}
 

@@ -13,10 +13,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from polyroute.app import live_providers, make_catalog, price_book
 from polyroute.catalog.charged import charged_targets
 from polyroute.catalog.model import Catalog
 from polyroute.catalog.published_prices import PRICE_LISTS, Change, changes_of, read_price_list
+from polyroute.composition.configuration import make_catalog
+from polyroute.composition.providers import live_providers
+from polyroute.composition.stores import price_book
 from polyroute.engine.runtime import SnapshotPrices
 from polyroute.providers.asking import ask_provider
 from polyroute.settings import Settings

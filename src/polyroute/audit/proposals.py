@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from polyroute.app import live_providers, make_catalog, price_book
+from polyroute.composition.configuration import make_catalog
+from polyroute.composition.providers import live_providers
+from polyroute.composition.stores import price_book
 from polyroute.engine.runtime import Runtime
 from polyroute.routing.policies import check_policy
 from polyroute.settings import Settings

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from polyroute.accounting.comparing import Comparison, Consumption, Line, Total, compare
 from polyroute.accounting.exports import read_export
-from polyroute.app import live_providers
 from polyroute.catalog.model import Catalog
+from polyroute.composition.providers import live_providers
 from polyroute.ports import Credential
 from polyroute.providers.usage_records import ADMIN_KEYS, Fetched, fetch_record
 from polyroute.storage.accounts import consumption

@@ -107,7 +107,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
     answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL. `mark_up` is
     the factor on the price book's prices, as of `mark_up_date`; `model_facts` are by model id, `tags` hold for all.
-    A program that merely lies on this machine is not `wanted`: it serves, but nobody set the gateway up for it alone.
+    A program that merely lies on this machine is not `wanted`: it serves, but nobody set the gateway up for it alone. One
+    whose address was given is.
     `media_adapter` names who makes what `media` lists: by task, the models that are known for it, the default first.
     """
 

@@ -2,7 +2,7 @@
 
 Data flows one way: a surface makes a `Call`; the engine plans, and for each attempt asks an `Adapter` for a `WireRequest`,
 sends it through a `Transport`, feeds the answer's bytes to an `AnswerReader`, and hands what comes out to the surface;
-the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.app` alone.
+the settled `RequestRecord` goes to the `Ledger`. Implementations are named in `polyroute.composition` alone.
 
 `network`: requests out, answers in · `calls`: a caller's request, and a provider's particulars · `answers`: dialects ·
 `records`: state that lasts · `analytics`: figures over it · `media`: providers of image, video and audio · `artifacts`:
@@ -22,6 +22,7 @@ from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventR
 from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.media import (
+    CALLBACK_TOKEN,
     Callback,
     CallbackReader,
     FailureReader,
@@ -58,6 +59,7 @@ from polyroute.ports.records import (
 )
 
 __all__ = [
+    "CALLBACK_TOKEN",
     "NO_OPTIONS",
     "Adapter",
     "AnalyticsReader",

@@ -106,11 +106,12 @@ class FileStore(Protocol):
         key_id: str | None,
         *,
         purpose: str | None = None,
+        sha256: str | None = None,
         after: str | None = None,
         limit: int = 10_000,
         newest_first: bool = True,
     ) -> Sequence[StoredFile]:
-        """This key's files, those that come after the file `after`."""
+        """This key's files (of these bytes), those that come after the file `after`."""
 
     async def remove(self, file_id: str, key_id: str | None) -> bool:
         """Delete a file, and its artifact unless something else keeps it; False when there was none."""

@@ -261,6 +261,7 @@ class FileKeeper:
         key_id: str | None,
         *,
         purpose: str | None = None,
+        sha256: str | None = None,
         after: str | None = None,
         limit: int = 10_000,
         newest_first: bool = True,
@@ -272,7 +273,7 @@ class FileKeeper:
             if previous is None:
                 raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"There is no file '{after}'.", param="after")
         return await asyncio.to_thread(
-            self._index.list_files, key_id, self._clock(), purpose, previous, limit, newest_first
+            self._index.list_files, key_id, self._clock(), purpose, sha256, previous, limit, newest_first
         )
 
     async def remove(self, file_id: str, key_id: str | None) -> bool:

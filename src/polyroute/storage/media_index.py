@@ -241,6 +241,7 @@ class MediaIndex:
         key_id: str | None,
         now: float,
         purpose: str | None,
+        sha256: str | None,
         after: StoredFile | None,
         limit: int,
         newest_first: bool,
@@ -251,6 +252,9 @@ class MediaIndex:
         if purpose is not None:
             where += " AND f.purpose = ?"
             values.append(purpose)
+        if sha256 is not None:
+            where += " AND a.sha256 = ?"
+            values.append(sha256)
         if after is not None:
             where += f" AND (f.created_at, f.id) {'<' if newest_first else '>'} (?, ?)"
             values += [after.created_at, after.id]

@@ -67,21 +67,25 @@ class Http1Answer(msgspec.Struct, eq=False):
 
     async def wait(self, deadline: float, phase: str, patience: float | None = None) -> None:
         """Until something happened. A timeout is a failure, a cancellation aborts the request."""
-        connection = self.connection
-        if connection is None:
+        if self.connection is None:
             return
-        self.deadline = deadline
-        self.phase = phase
-        self.patience = patience
-        self.waiter = connection.loop.create_future()
-        connection.arm(deadline)
         try:
-            await self.waiter
+            await self.expect(self.connection, deadline, phase, patience)
         except asyncio.CancelledError:
             self.abort()
             raise
-        finally:
-            self.waiter = None
+
+    def expect(
+        self, connection: Connection, deadline: float, phase: str, patience: float | None = None
+    ) -> asyncio.Future[None]:
+        """What is done when something happened. Whoever waits for it aborts the answer when cancelled."""
+        self.deadline = deadline
+        self.phase = phase
+        self.patience = patience
+        waiter = self.waiter = connection.loop.create_future()
+        if deadline < connection.armed:
+            connection.arm(deadline)
+        return waiter
 
     def check(self) -> None:
         """Raises AttemptFailed when the answer failed, and leaves no connection behind."""

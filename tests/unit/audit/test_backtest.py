@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from polyroute.app import live_providers
 from polyroute.audit.backtest import Backtest, run_backtest
 from polyroute.audit.observed import observe
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
 from polyroute.catalog.rows import load_rows
+from polyroute.composition.providers import live_providers
 from polyroute.engine.runtime import Runtime
 from polyroute.routing.candidates import Facts, PlanRequest
 from polyroute.routing.decision import encode_decision, record

@@ -16,10 +16,11 @@ from polyroute.engine import notifications
 from polyroute.engine.notifications import PAUSES, Postman, Webhook, sign, signing_key, webhook_request
 from polyroute.ports.budgets import Delivery
 from polyroute.storage import outbox as outboxes
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.notices import insert_notification
 from polyroute.storage.outbox import DeliveryBox, list_notifications, mark_read
 from polyroute.transport.client import ClientTransport
+from support.prepared_state import new_database
 from support.scripted_provider import ScriptedProvider, whole
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -28,7 +29,7 @@ GOOD, BAD, GONE = whole(b"ok"), whole(b"no", status="500 Oops"), whole(b"", stat
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path}/a.db")
+    return new_database(tmp_path / "a.db")
 
 
 def notify(database: Database, key: str = "budget.alert:all:0:0.8", kind: str = "budget.alert") -> bool:

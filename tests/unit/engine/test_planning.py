@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from polyroute.app import live_providers
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import read_input
 from polyroute.catalog.rows import load_rows
+from polyroute.composition.providers import live_providers
 from polyroute.engine.envelope import json_call
 from polyroute.engine.planning import Planned, Planning, SharedDecision, planner_of
 from polyroute.engine.runtime import Runtime

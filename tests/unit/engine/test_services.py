@@ -56,7 +56,7 @@ async def test_containers_are_seen_started_and_stopped(tmp_path: Path, monkeypat
     options = {"whisper": {"container": "whisper-exited"}, "chatterbox": {"container": "missing-one"}}
     async with local_gateway(tmp_path, SERVICES, **options) as gateway:
         docker = str(gateway.sandbox.base_url).rstrip("/") + "/docker"
-        monkeypatch.setattr("polyroute.app.container_engine", lambda _settings: DockerEngine(docker))
+        monkeypatch.setattr("polyroute.composition.control.container_engine", lambda _settings: DockerEngine(docker))
         found = {one["provider"]: one for one in (await gateway.http.get("/admin/api/services")).json()["services"]}
         assert (found["whisper"]["state"], found["whisper"]["running"]) == ("stopped", False)
         assert found["chatterbox"]["state"] == "not_installed"

@@ -126,6 +126,16 @@ routes:
     ]
 
 
+@pytest.mark.parametrize(
+    ("jobs", "key", "least"),
+    [("lost_after: 2", "jobs.lost_after", "4.5"), ("heartbeat: 30", "jobs", "60.5"), ("heartbeat: 5", "jobs", "10.5")],
+)
+def test_workers_may_not_be_taken_for_dead_between_two_heartbeats(tmp_path, jobs, key, least):
+    (told,) = refused(tmp_path, f"jobs: {{{jobs}}}")
+    assert told.startswith(f"polyroute.yaml:1: {key}: ")
+    assert f"`lost_after` of at least {least} s" in told
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     assert refused(tmp_path, "server:\n  port: 1\n  port: 2\n") == [
         "polyroute.yaml:3: server.port: the key stands here twice, first on line 2"

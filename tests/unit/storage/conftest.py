@@ -9,6 +9,7 @@ import pytest
 
 from polyroute.storage.database import Database, open_database
 from support.postgres_server import PostgresServer
+from support.prepared_state import prepare
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,8 +22,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
     """An empty ledger."""
+    if database_url.startswith("sqlite:"):
+        prepare(tmp_path / "ledger.db")
     database = open_database(database_url)
     yield database
     database.close()

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from polyroute.ports.analytics import Series, SeriesPoint, SeriesQuery
 from polyroute.storage.analytics import LedgerAnalytics
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.pruning import Retention
 from polyroute.storage.writer import RowWriter
 from polyroute.types.records import RequestRecord
 from polyroute.types.usage import Price
 from support.ledger_records import attempt, settled
+from support.prepared_state import new_database
 
 NOON = datetime.fromisoformat("2026-09-21T12:00:00+00:00").timestamp()
 HOUR, DAY = 3600, 86_400
@@ -28,7 +29,7 @@ EVERYTHING = Retention(minutes=None, quarters=None, hours=None)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path}/ledger.db")
+    return new_database(tmp_path / "ledger.db")
 
 
 def write(database: Database, *records: RequestRecord) -> None:

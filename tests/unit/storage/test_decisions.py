@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.decisions import LedgerDecisions
 from polyroute.storage.ledger import JournaledLedger
 from support.ledger_records import settled
+from support.prepared_state import new_database
 
 
 def test_a_shared_decision_is_stored_once_and_found_for_every_request_that_names_it(
@@ -37,7 +38,7 @@ def test_a_shared_decision_is_stored_once_and_found_for_every_request_that_names
 
 
 def test_decisions_outlive_a_crash_with_the_journal(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/a.db")
+    database = new_database(tmp_path / "a.db")
     died = JournaledLedger(database, tmp_path / "journal", window=3600.0)
     died.record(settled("req_1", decision="0011", shared_decision='["shared"]'))
     died.record(settled("req_2", decision="0011"))
@@ -45,7 +46,7 @@ def test_decisions_outlive_a_crash_with_the_journal(tmp_path: Path) -> None:
     (tmp_path / "left").mkdir()
     for name, content in copies.items():
         (tmp_path / "left" / name).write_bytes(content)
-    other = open_database(f"sqlite:///{tmp_path}/b.db")
+    other = new_database(tmp_path / "b.db")
     JournaledLedger(other, tmp_path / "left").close()
     stored = LedgerDecisions(other).decision("req_2")
     assert stored is not None

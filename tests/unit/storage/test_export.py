@@ -14,18 +14,19 @@ from typing import Any
 import pytest
 
 from polyroute.storage import export as exporting
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.export import ExportError, columns_of, pages, stream, write_parquet
 from polyroute.storage.writer import RowWriter
 from support.command_line import run_here
 from support.ledger_records import attempt, settled
+from support.prepared_state import new_database
 
 T = 1_790_000_000.0
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    database = open_database(f"sqlite:///{tmp_path}/polyroute.db")
+    database = new_database(tmp_path / "polyroute.db")
     writer = RowWriter(database, Path())
     writer.write(
         [

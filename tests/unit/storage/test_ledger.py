@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from polyroute.storage import schema
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.journal import SEGMENT_BYTES, Journal
 from polyroute.storage.ledger import JournaledLedger, JournalTerms
 from polyroute.storage.ledger_writer import LedgerWriter
@@ -24,6 +24,7 @@ from polyroute.storage.models import ModelRow, sync_models
 from polyroute.storage.writer import RowWriter
 from support.eventually import eventually
 from support.ledger_records import attempt, settled
+from support.prepared_state import new_database
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_a_journal_that_is_full_refuses_calls_or_goes_on_unmetered_until_it_is_w
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outage = Outage(monkeypatch)
-    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    database = new_database(tmp_path / "ledger.db")
     terms = JournalTerms(limit=3 * SEGMENT_BYTES, when_full=choice)
     ledger = JournaledLedger(database, folder, window=0.01, terms=terms)
     told: list[str | None] = []

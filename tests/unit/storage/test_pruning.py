@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.pruning import Pruned, Pruning, Retention
 from polyroute.storage.recounting import Recounting
 from polyroute.storage.rollups import DAY, HOUR, LEVELS, MINUTE, QUARTER
@@ -16,6 +16,7 @@ from polyroute.storage.stats import LedgerStats
 from polyroute.storage.upkeep import Upkeep, alone
 from polyroute.storage.writer import RowWriter
 from support.ledger_records import attempt, settled
+from support.prepared_state import new_database
 
 NOW = 1_790_000_000.0
 NOTHING = Retention(minutes=None, quarters=None, hours=None)
@@ -24,7 +25,7 @@ NOTHING = Retention(minutes=None, quarters=None, hours=None)
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     """Requests of each of the last ten days, each with content, a decision and two attempts."""
-    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    database = new_database(tmp_path / "ledger.db")
     writer = RowWriter(database, Path())
     writer.write(
         [

@@ -11,15 +11,16 @@ import pytest
 from polyroute.catalog.prices import CatalogPrices
 from polyroute.catalog.token_prices import TokenPrices, installed_version, write_snapshot
 from polyroute.storage.adopted import read_adopted
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.published_prices import adopt_prices, drop_adopted, keep_snapshot, last_snapshot
 from polyroute.types.usage import Price
+from support.prepared_state import new_database
 
 NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
 
 
 def database(folder: Path) -> Database:
-    return open_database(f"sqlite:///{folder / 'prices.db'}")
+    return new_database(folder / "prices.db")
 
 
 def price(rate: str, version: str = "together list of 2026-11-21") -> Price:

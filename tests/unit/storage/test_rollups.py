@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polyroute.storage.database import Database, open_database
+from polyroute.storage.database import Database
 from polyroute.storage.histograms import BINS, UPPER_BOUNDS, bin_of, percentile
 from polyroute.storage.marks import ROLLUPS_COUNTED
 from polyroute.storage.recounting import Recounting
@@ -30,13 +30,14 @@ from polyroute.storage.rollups import (
 from polyroute.storage.writer import RowWriter
 from polyroute.types.records import RequestRecord
 from support.ledger_records import attempt, settled
+from support.prepared_state import new_database
 
 NOON = 1_790_000_000 - 1_790_000_000 % DAY + DAY / 2
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path}/ledger.db")
+    return new_database(tmp_path / "ledger.db")
 
 
 def write(database: Database, *records: RequestRecord) -> None:

@@ -16,7 +16,9 @@ from polyroute.engine.jobs.bells import Bells
 from polyroute.engine.jobs.taking import Fit, look, take_inputs
 from polyroute.engine.jobs.walk import call_of
 from polyroute.engine.jobs.worker import JobWorker
+from polyroute.engine.lanes import Conversation
 from polyroute.engine.media.lane import MediaFloor, chosen_model
+from polyroute.engine.settlement import Settlement
 from polyroute.ports import NO_OPTIONS, Call, Options
 from polyroute.ports.jobs import JobStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -64,7 +66,8 @@ class JobDesk:
         return self._floor
 
     async def submit(self, new: NewJob, key: KeyRecord | None) -> Job:
-        """Take an order: checked as far as it can be before anybody is asked, then durable. Raises PolyrouteError."""
+        """Take an order: checked as far as it can be before anybody is asked, then durable. Raises PolyrouteError. An order
+        that was taken under the same idempotency key before is not checked again."""
         if new.idempotency_key is not None and not 0 < len(new.idempotency_key) <= _LONGEST_KEY:
             raise PolyrouteError(
                 ErrorKind.INVALID_REQUEST, f"'Idempotency-Key' must have 1 to {_LONGEST_KEY} characters.",
@@ -76,13 +79,16 @@ class JobDesk:
             task=new.request.task, model=new.model, request=new.request, created_at=now,
             deadline=now + (new.options.timeout or self.deadline), surface=new.surface,
             options=b"{}" if new.options is NO_OPTIONS else msgspec.json.encode(new.options),
-            key_id=None if key is None else key.id, user_id=new.options.user or (key.user_id if key is not None else None),
+            key_id=None if key is None else key.id, user_id=(None if key is None else key.user_id) or new.options.user,
             details=new.details, webhook=new.webhook, idempotency_key=new.idempotency_key, digest=new.digest,
         )  # fmt: skip
+        if order.idempotency_key is not None and (known := await self.store.known(order)) is not None:
+            return known
         call = msgspec.structs.replace(call_of(order), key=key)
         fit = self.check(call, new.request)
         if new.webhook is not None:
             await self._floor.storage.fetcher.check(new.webhook.url, "webhook")
+        await self.afford(call)
         self._admit(call)
         request = await take_inputs(new.request, order, self._floor, anything=key is not None and key.operator)
         await look(fit, request, order, self._gateway, self._floor)
@@ -119,6 +125,27 @@ class JobDesk:
             else:
                 return Fit(target, provider, model, maker, request, len(planned.plan.targets) == 1)
         raise next((one for one in refusals if one.param not in (None, "task")), refusals[0])
+
+    async def afford(self, call: Call) -> None:
+        """Whether the budgets have what this may cost at some target. Nothing stays held: who works on it holds what it
+        costs by then. Raises PolyrouteError(over_budget)."""
+        gateway, runtime = self._gateway, self._gateway.runtime
+        if gateway.budgets is None:
+            return
+        asked = msgspec.structs.replace(call)  # a soft limit changes the wishes of a call
+        settlement = Settlement(asked, gateway.ledger, runtime.prices, gateway.teams)
+        choice = await gateway.account(
+            Conversation(asked), runtime.choose(call.model, call.operation), runtime, settlement
+        )
+        if settlement.hold is None:
+            return
+        planned = gateway.planning.plan(runtime, choice, asked, asyncio.get_running_loop().time())
+        refusal = await settlement.hold.lacks(
+            [(runtime.providers[target.provider], target) for target in planned.plan.targets]
+        )
+        if refusal is not None:
+            refusal.headers = tuple(settlement.hold.headers())
+            raise refusal
 
     def _admit(self, call: Call) -> None:
         gateway = self._gateway

@@ -83,6 +83,8 @@ def _inputs(given: dict[str, Any], task: Task) -> list[Any]:
     if not isinstance(found, list):
         raise invalid("'inputs' must be a list of {role, url | artifact}.", "inputs")
     found = list(found)
+    if any(isinstance(one, dict) and "made_by" in one for one in found):
+        raise invalid("'made_by' is no field of an input.", "inputs")
     animated = task in (Task.IMAGE_TO_VIDEO, Task.ANIMATE) and "first_frame" not in given
     for name, (usual,) in ALIASES.items():
         if name not in given:
@@ -96,6 +98,8 @@ def _inputs(given: dict[str, Any], task: Task) -> list[Any]:
 
 def _input(value: Any, role: str, name: str) -> dict[str, Any]:
     if isinstance(value, dict):
+        if "made_by" in value:
+            raise invalid(f"'made_by' is no field of '{name}'.", name)
         return {"role": role, **value}
     if not isinstance(value, str) or not value:
         raise invalid(f"'{name}' must be a URL, a data URI, or the id of a file or artifact.", name)

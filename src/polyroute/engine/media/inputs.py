@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from polyroute.engine.media.workspaces import open_workspace
 from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
 from polyroute.types.artifacts import Artifact, MediaFacts, MediaFamily
 from polyroute.types.errors import ErrorKind, PolyrouteError
@@ -113,8 +113,7 @@ class Inputs:
 
     def workspace(self) -> Path:
         """A folder of this request's own, gone when it is over."""
-        folder = tempfile.TemporaryDirectory(prefix="polyroute-", ignore_cleanup_errors=True)
-        return Path(self._open.enter_context(folder))
+        return self._open.enter_context(open_workspace())
 
     async def data_uri(self, item: MediaInput) -> str:
         """All of it as a base64 data URI."""

@@ -61,6 +61,9 @@ class ProviderWire:
         self._deadline = deadline
         self._callback_url = callback_url
         self.durable = durable
+        self.waits_for_result = False
+        """Answers are the results themselves. One that does not come in time is given up, as that of any provider which keeps
+        its callers waiting; one that is lost is only worth an operator's look where a job can wait for that."""
         self.unanswered: Failure | None = None
         """Why the last call that starts nothing got no answer to go by, however often it was repeated: the network, or an
         answer that is about the call itself (busy, credential). Not what an answer says of the work."""
@@ -113,6 +116,8 @@ class ProviderWire:
             except AttemptFailed as failed:
                 failure = failed.failure
                 if creates:
+                    if self.waits_for_result and (failure.kind is ErrorKind.TIMEOUT or not self.durable):
+                        raise
                     raise AttemptFailed(_of_creation(failure)) from failed
                 wait = max(failure.retry_after or 0.0, pause)
                 if not left or not _passes(failure) or asyncio.get_running_loop().time() + wait >= self._deadline:

@@ -113,7 +113,7 @@ async def test_masks_go_back_and_forth(gateway: MediaGateway, tmp_path: Path) ->
 
 
 async def test_without_ffmpeg_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyroute.media.find_ffmpeg", lambda _path: None)
+    monkeypatch.setattr("polyroute.composition.configuration.find_ffmpeg", lambda _path: None)
     async with local_gateway(tmp_path, {"automatic1111": "automatic1111"}) as gateway:
         assert "ffmpeg" not in gateway.app.gateway.runtime.providers
         skipped = {one.name: one.reason for one in gateway.app.gateway.runtime.catalog.skipped}

@@ -255,7 +255,7 @@ class Listening:
         answer = await content.generate(body, model, wire)
         spoken = "".join(str(part.get("text") or "") for part in content.parts_of(answer)).strip()
         if not spoken:
-            content.check_blocked(answer, empty=False)
+            content.check_blocked(answer, empty=not answer.get("candidates"))
         language_code = "en" if request.task is Task.TRANSLATE else request.language
         return Outcome(
             transcript=Transcript(text=spoken, language=language_code), usage=content.usage_of(answer),

@@ -1,6 +1,6 @@
 """Ledger and keys: the first schema.
 
-Written out in full, not taken from `schema.py`: a migration must not change when the schema moves on.
+Written out in full, not taken from `storage.schema`: a migration must not change when the schema moves on.
 """
 
 from __future__ import annotations
