@@ -18,6 +18,9 @@ from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
 from support.prepared_state import prepare
 
+SHARED: dict[str, Any] = {"defaults": {"breaker": {"failures": 100_000, "minimum": 100_000}}}
+"""A gateway that several tests share must not learn from what goes wrong in one of them."""
+
 
 class MediaGateway:
     """`http` asks the gateway, `control` tells the sandbox."""
@@ -44,6 +47,15 @@ class MediaGateway:
         answer = await self.sandbox.post("/_control", json={"provider": provider, **command})
         assert answer.status_code == 200, answer.text
 
+    async def fresh(self) -> None:
+        """Forget what the sandbox was told, given and asked, and which credentials it refused, for the next test of those
+        that share a gateway."""
+        for provider in self.app.gateway.runtime.providers.values():
+            provider.access.pool.release(asyncio.get_running_loop().time())
+        answer = await self.sandbox.delete("/_control")
+        assert answer.status_code == 200, answer.text
+        await self.control("*", job_seconds=0.05)
+
     async def fail(self, provider: str, kind: str, **fault: Any) -> None:
         """Arm one fault of calls (as `POST /_control` takes it)."""
         await self.control(provider, faults=[{"kind": kind, **fault}])
@@ -52,6 +64,11 @@ class MediaGateway:
         """Everything in the sandbox is well, and nothing was asked."""
         answer = await self.sandbox.delete("/_control")
         assert answer.status_code < 300, answer.text
+
+    async def anew(self) -> None:
+        """Have the sandbox forget what it was told and what it saw."""
+        assert (await self.sandbox.delete("/_control")).status_code == 200
+        await self.control("*", job_seconds=0.05)
 
     async def jobs(self, provider: str) -> list[dict[str, Any]]:
         """What the provider was given to do."""

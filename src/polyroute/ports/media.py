@@ -100,7 +100,7 @@ class MediaWire(Protocol):
         """One call; `path` under the base URL, or an absolute URL of the same provider. `creates`: it starts work that may
         be charged; when its outcome is unknown (the connection broke after it was sent) the failure's kind is
         `unknown_outcome`, and it is never sent twice. Other calls are repeated a few times on 408, 429 and 5xx.
-        `anonymous`: without the credential."""
+        `anonymous`: without the credential; then also to the hosts of the row's option `upload_hosts`."""
 
     async def open(
         self, method: str, path: str, *, json: Any = None, form: tuple[FormPart, ...] | None = None,

@@ -39,6 +39,8 @@ _PROMPTED = frozenset(
         Task.SOUND_EFFECT,
     }
 )
+_IN_PLACE_OF_WORDS: dict[Task, InputRole] = {Task.SPEECH: "audio", Task.SOUND_EFFECT: "video"}
+"""What may be worked on instead of words: a recording that is spoken by another voice, a film that gets its sounds."""
 _NOT_THEIRS = frozenset({"idempotency_key"})
 """Fields of a MediaRequest that are ours to fill."""
 
@@ -118,7 +120,8 @@ def check_request(request: MediaRequest) -> None:
         value = getattr(request, name)
         if value is not None and not least <= value <= most:
             raise invalid(f"'{name}': {value:g} is not possible; it goes from {least:g} to {most:g}.", name)
-    if request.task in _PROMPTED and not (request.prompt or "").strip():
+    wordless = (role := _IN_PLACE_OF_WORDS.get(request.task)) is not None and request.given(role)
+    if request.task in _PROMPTED and not wordless and not (request.prompt or "").strip():
         raise invalid("'prompt' is required: what is to be made, or the text to speak.", "prompt")
     needed = _NEEDS.get(request.task, ())
     if needed and not any(item.role in needed for item in request.inputs):

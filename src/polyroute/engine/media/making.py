@@ -220,6 +220,7 @@ def _next_wait(state: Progress, wait: float, first: float, longest: float) -> fl
 
 async def _cancel(maker: Queued, handle: Handle, wire: ProviderWire) -> None:
     """Tell the provider that nobody waits any more; what cannot be told runs out by itself."""
+    wire.grant(_CANCEL_PATIENCE)
     try:
         async with asyncio.timeout(_CANCEL_PATIENCE):
             await maker.cancel(handle, wire)

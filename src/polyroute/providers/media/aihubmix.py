@@ -183,7 +183,7 @@ def _usage(handle: Handle, made: int) -> Usage:
     seconds = handle.data.get("seconds")
     if handle.data.get("kind") == "images":
         return Usage(images=made)
-    return Usage(seconds=None if seconds is None else float(seconds))
+    return Usage(video_seconds=None if seconds is None else float(seconds))
 
 
 def _produced(one: dict[str, Any]) -> Produced:
@@ -302,7 +302,7 @@ class VendorVideos:
             url=f"{wire.base_url}/videos/{handle.id}/content", authenticated=True
         )  # fmt: skip
         seconds = video.get("seconds") or handle.data.get("seconds")
-        usage = Usage(seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
+        usage = Usage(video_seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
         return Outcome(produced=(made,), usage=usage, model=video.get("model"), upstream_id=handle.id)
 
     async def cancel(self, handle: Handle, wire: MediaWire) -> None:

@@ -104,7 +104,10 @@ class Videos:
                 if address
                 else Produced(url=f"{wire.base_url}{self._path}/{handle.id}/content", authenticated=True)
             )
-            usage = Usage(seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
+            usage = Usage(
+                video_seconds=None if seconds is None else float(seconds), video_size=video.get("size"),
+                raw=video.get("usage"),
+            )  # fmt: skip
             return Outcome(produced=(produced,), usage=usage, model=video.get("model"), upstream_id=handle.id)
         error = video.get("error") if isinstance(video.get("error"), dict) else {}
         code, message = str((error or {}).get("code") or ""), str((error or {}).get("message") or status)

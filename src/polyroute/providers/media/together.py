@@ -152,7 +152,9 @@ def _film(told: dict[str, Any], handle: Handle) -> Outcome:
     if not outputs.get("video_url"):
         raise unreadable("The video has no address.")
     seconds = money(told.get("seconds"))
-    usage = Usage(seconds=None if seconds is None else float(seconds), reported_cost_usd=money(outputs.get("cost")))
+    usage = Usage(
+        video_seconds=None if seconds is None else float(seconds), reported_cost_usd=money(outputs.get("cost"))
+    )
     file = Produced(url=str(outputs["video_url"]))
     return Outcome(produced=(file,), usage=usage, model=told.get("model"), upstream_id=handle.id)
 

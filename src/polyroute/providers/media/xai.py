@@ -181,7 +181,7 @@ def _film(told: dict[str, Any], handle: Handle) -> Outcome:
         raise filtered("respect_moderation is false")
     if not film.get("url"):
         raise unreadable("The video has no address.")
-    usage = Usage(seconds=film.get("duration"), reported_cost_usd=_cost(told), raw=told.get("usage"))
+    usage = Usage(video_seconds=film.get("duration"), reported_cost_usd=_cost(told), raw=told.get("usage"))
     return Outcome(
         produced=(Produced(url=str(film["url"])),), usage=usage, model=told.get("model"), upstream_id=handle.id
     )
