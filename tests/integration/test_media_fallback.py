@@ -191,11 +191,15 @@ class Studio:
     def application(self) -> web.Application:
         """As far as a composing provider needs it."""
         served = web.Application()
+        served.router.add_get("/v1/files", self._files)
         served.router.add_post("/v1/files", self._upload)
         served.router.add_post("/v1/jobs", self._order)
         served.router.add_get("/v1/jobs/{id}", self._look)
         served.router.add_delete("/v1/jobs/{id}", self._cancel)
         return served
+
+    async def _files(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": []})
 
     async def _upload(self, request: web.Request) -> web.Response:
         await request.read()

@@ -179,11 +179,15 @@ async def test_sizes_are_the_nearest_that_a_model_has(
 
 async def test_what_it_cannot_do_is_told_or_refused(gateway: MediaGateway) -> None:
     work = await ask(
-        gateway, FILM, "text_to_video", prompt="x", duration=30, negative_prompt="rain", resolution="huge", fps=30
+        gateway, FILM, "text_to_video", prompt="x", duration=1, negative_prompt="rain", resolution="huge", fps=30
     )
     assert set(work.dropped) == {"negative_prompt", "resolution", "fps"}
-    assert "duration 30 became 10" in work.made["notes"]
-    for fields, param in (({"prompt": "x" * 1001}, "prompt"), ({"prompt": "x", "inputs": [SOUND]}, "audio")):
+    assert "duration 1 became 2" in work.made["notes"]
+    for fields, param in (
+        ({"prompt": "x" * 1001}, "prompt"),
+        ({"prompt": "x", "inputs": [SOUND]}, "audio"),
+        ({"prompt": "x", "duration": 30}, "duration"),
+    ):
         with pytest.raises(PolyrouteError) as refused:
             await ask(gateway, FILM, "text_to_video", **fields)
         assert (refused.value.kind, refused.value.param) == (ErrorKind.UNSUPPORTED, param)
