@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the gateway's figures beside their bars, in about two minutes.
+"""`python -m benchmarks`: the gateway's figures beside their bars, in about four minutes.
 
 Interleaved rounds and medians throughout, because what else the machine does changes from second to second.
 """
@@ -30,6 +30,7 @@ from benchmarks.contenders import (
     start_static,
     start_streams,
 )
+from benchmarks.jobs import measure_waiting
 from benchmarks.ledger import measure_ledgers
 from benchmarks.machine import cores, program
 from benchmarks.others import start_litellm, start_portkey
@@ -37,7 +38,7 @@ from benchmarks.planning import measure_plan
 from polyroute.routing.policies import POLICIES
 from polyroute.storage.status import read_status
 
-_PARTS = ("start", "whole", "streams", "planning", "ledger", "others")
+_PARTS = ("start", "whole", "streams", "planning", "ledger", "jobs", "others")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
 
 
@@ -260,6 +261,21 @@ class Benchmark:
         self.add("1,000 concurrent slow streams, lost", f"{lost}", "0", lost == 0)
         peak = gateway.process.memory("VmHWM")
         self.add("  resident memory at most", f"{peak:.0f} MB", "≤ 130 MB", peak <= 130)
+
+    # ---------------------------------------------------------------- jobs
+
+    def jobs(self) -> None:
+        """A thousand jobs that wait on a provider, at one worker process."""
+        folder = self.folder / "jobs"
+        folder.mkdir()
+        found = measure_waiting(folder, 1000, max(5.0, 20 * self.scale))
+        what = f"{found.count:,} jobs waiting, resident memory of the worker at most"
+        told = f"{found.resident:.0f} MB  ({found.first:.0f} with one job, {found.growth:+.1f} while all waited)"
+        self.add(what, told, "≤ 250 MB", found.resident <= 250)
+        kept = found.early == 0 and 0.9 * found.due <= found.polls <= 1.1 * found.due
+        told = f"{found.polls:.0f}/s, their pace asks for {found.due:.0f}/s; {found.early} polled too often"
+        self.add("  polls", told, "within their pace", kept)
+        self.add("  CPU of the worker", f"{found.cpu:.0%} of a core")
 
     # ---------------------------------------------------------------- the ledger
 

@@ -22,7 +22,6 @@ def test_a_recording_of_100_mb_is_never_in_memory(tmp_path: Path) -> None:
         entry = {"adapter": "elevenlabs", "base_url": provider.url, "api_key": "sk-mine"}
         config = {
             "providers": {"mine": entry},
-            "server": {"max_body_mb": 200},
             "storage": {"database": f"sqlite:///{tmp_path / 'p.db'}", "artifacts": str(tmp_path / "artifacts")},
         }
         with (

@@ -67,7 +67,7 @@ def test_every_byte_but_the_model_is_as_the_caller_wrote_it(tmp_path: Path) -> N
 def test_a_large_file_is_spooled_and_sent_again_to_the_next_provider(
     simulated: SimulatedProviders, tmp_path: Path
 ) -> None:
-    recording = random.Random(2).randbytes(1 << 20) * 20
+    recording = WAV[:44] + random.Random(2).randbytes(1 << 20) * 20
     form = {"files": {"file": ("long.wav", recording, "audio/wav")}, "data": {"model": "words"}}
     with ScriptedProvider(DOWN) as first, ScriptedProvider(SAID) as second:
         other = json.loads(mine(second))["providers"]["mine"]

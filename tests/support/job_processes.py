@@ -82,14 +82,16 @@ class WorkerProcess:
 class JobHouse:
     """One gateway in front, and workers beside it, over one database."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], workers: int) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], workers: int, extra: dict[str, str] | None = None) -> None:
+        """`extra` goes into the environment of all processes."""
         self.folder = folder
         self._config = config
+        self._extra = extra
         self._start_gateway = self._gateway_of(config)
-        self.workers = [WorkerProcess(folder) for _ in range(workers)]
+        self.workers = [WorkerProcess(folder, extra) for _ in range(workers)]
 
     def _gateway_of(self, config: dict[str, Any]) -> Callable[[], GatewayProcess]:
-        return lambda: GatewayProcess(self.folder, json.dumps(config)).__enter__()
+        return lambda: GatewayProcess(self.folder, json.dumps(config), extra=self._extra).__enter__()
 
     def __enter__(self) -> Self:
         self.gateway = self._start_gateway()

@@ -75,6 +75,7 @@ class FastLane:
         jobs: MediaPaths | None = None,
         *,
         max_body: int,
+        max_form: int,
     ) -> None:
         self.lean_paths: Mapping[bytes, tuple[str, Dialect]] = _LEAN_PATHS
         self._gateway = gateway
@@ -85,6 +86,7 @@ class FastLane:
         self._make_control = control
         self._control: Application | None = None
         self._max_body = max_body
+        self._max_form = max_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -145,7 +147,7 @@ class FastLane:
             head = exchange.head
             key = self._gateway.admission.admit(head.credential)
             if dialect in MULTIPART and not head.content_type.startswith(b"application/json"):
-                form = await exchange.read_form(self._max_body)
+                form = await exchange.read_form(self._max_form)
                 call = _form_call(form, dialect, head, request_id, key)
             else:
                 body = exchange.take_body(self._max_body) or await exchange.read_body(self._max_body)

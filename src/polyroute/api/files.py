@@ -146,6 +146,7 @@ class FilePaths:
         found = await self._files.list(
             _key_id(key),
             purpose=asked.get("purpose", [None])[-1],
+            sha256=asked.get("sha256", [None])[-1],
             after=asked.get("after", [None])[-1],
             limit=int(limit) + 1,
             newest_first=order == "desc",
@@ -185,6 +186,7 @@ class FilePaths:
             "purpose": file.purpose,
             "status": "processed",
             "sha256": artifact.sha256,
+            "artifact": artifact.id,
             "url": self._artifacts.sign(file.id),
         } | {name: value for name, value in known.items() if value is not None}
 
@@ -223,12 +225,12 @@ class FilePaths:
         await send({"type": "http.response.body", "body": b""})
 
     async def _content_of(self, identifier: str, key: KeyRecord | None) -> tuple[Artifact, str | None]:
-        """A file of this key; any file or artifact without a key (open mode, or a signed URL) and for operators."""
+        """A file or artifact of this key; any without a key (open mode, or a signed URL) and for operators."""
         anything = key is None or key.operator
         file = await self._files.find(identifier, _key_id(key), any_key=anything)
         if file is not None:
             return file.artifact, file.filename
-        artifact = await self._artifacts.stat(identifier) if anything else None
+        artifact = await self._artifacts.owned(identifier, None if anything else _key_id(key))
         if artifact is None:
             raise _no_such(identifier)
         return artifact, None

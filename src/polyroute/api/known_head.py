@@ -16,13 +16,15 @@ _DIGITS = 7
 class KnownHead:
     """What the parser made of a head, and the bytes before and behind the length in it. Equal bytes mean the same again."""
 
-    __slots__ = ("_after", "_before", "dialect", "head", "keep_alive", "path")
+    __slots__ = ("_after", "_before", "_latest", "_start", "dialect", "head", "keep_alive", "path")
 
     def __init__(
         self, before: bytes, after: bytes, *, path: str, dialect: Dialect, head: Head, keep_alive: bool
     ) -> None:
         self._before = before
         self._after = after
+        self._start = len(before)
+        self._latest = self._start + _DIGITS + len(after)
         self.path = path
         self.dialect = dialect
         self.head = head
@@ -30,16 +32,15 @@ class KnownHead:
 
     def body(self, data: bytes) -> bytes | None:
         """The body, when `data` is this head with one whole body behind it; else None."""
-        before, after = self._before, self._after
-        if not data.startswith(before):
+        if not data.startswith(self._before):
             return None
-        start = len(before)
-        end = data.find(b"\r", start, start + _DIGITS + 1)
+        start, after = self._start, self._after
+        end = data.find(after, start, self._latest)
         length = data[start:end]
-        if end < 0 or not length.isdigit() or not data.startswith(after, end):
+        if not length.isdigit() or end < 0:
             return None
-        end += len(after)
-        return data[end:] if len(data) - end == int(length) else None
+        body = data[end + len(after) :]
+        return body if len(body) == int(length) else None
 
 
 def split_head(data: bytes) -> tuple[bytes, bytes] | None:

@@ -19,6 +19,8 @@ LARGEST_BODY = 1 << 20
 
 _CLOSE = (b"connection", b"close")
 _CHUNKED = b"transfer-encoding: chunked\r\n"
+_FIELD = b": ".join
+_END, _CLOSING_END = b"\r\n", b"connection: close\r\n\r\n"
 _JOINED = 64 * 1024
 """A body up to this size is copied behind its head, a longer one goes out beside it."""
 
@@ -137,21 +139,19 @@ class LeanExchange:
 
     def _start(self, status: int, headers: Headers, framing: bytes) -> bytes:
         """The head of the answer. Raises BegunError for a second one, ValueError when a header would break out of its
-        line."""
+        line. There is one header at least."""
         if self._begun:
             raise BegunError
         if status != 200 and _CLOSE in headers:
             self.keep_alive = False
             headers = [field for field in headers if field != _CLOSE]
-        parts: list[bytes] = []
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        given = b"".join(parts)
-        if given.count(b"\n") != len(headers) or given.count(b"\r") != len(headers) or b"\0" in given:
+        given = b"\r\n".join(map(_FIELD, headers))
+        breaks = len(headers) - 1
+        if given.count(b"\n") != breaks or given.count(b"\r") != breaks or 0 in given:
             raise ValueError("a header of the answer contains a line break or NUL")
         self._begun = True
-        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        return b"%b%b%b%b%b" % (STATUS_LINE[status], self._connection.default_headers(), given, framing, end)
+        end = _END if self.keep_alive else _CLOSING_END
+        return b"%b%b%b\r\n%b%b" % (STATUS_LINE[status], self._connection.default_headers(), given, framing, end)
 
     async def _drain(self) -> None:
         """Wait until more can be written, or nobody is left to read it."""

@@ -55,6 +55,8 @@ class Connection(HttpToolsProtocol):
         self._reading: LeanExchange | None = None
         self._dialect = Dialect.OPENAI_CHAT
         self._answering: LeanExchange | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[LeanExchange] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._resting_since: float | None = None
         self._between = True
@@ -150,11 +152,28 @@ class Connection(HttpToolsProtocol):
             self._start(exchange)
 
     def _start(self, exchange: LeanExchange) -> None:
-        """Have a whole request answered."""
-        assert self._lane is not None
+        """Have a whole request answered by the connection's task: it costs more to make one than to wake it."""
         self._answering = exchange
-        task = exchange.task = self.loop.create_task(self._lane.infer(exchange, self._dialect))
+        task, idle = self._worker, self._idle
+        if idle is None or task is None:
+            task = self._worker = self.loop.create_task(self._work(exchange))
+        else:
+            self._idle = None
+            idle.set_result(exchange)
+        exchange.task = task
         self.tasks.add(task)
+
+    async def _work(self, exchange: LeanExchange) -> None:
+        """Answer one request after the other, while no younger task does."""
+        lane, loop = self._lane, self.loop
+        assert lane is not None
+        while True:
+            await lane.infer(exchange, self._dialect)
+            if self._answering is not None or self._idle is not None or self.transport.is_closing():
+                return
+            del exchange
+            self._idle = loop.create_future()
+            exchange = await self._idle
 
     # ------------------------------------------------------------ for the exchange
 
@@ -215,6 +234,9 @@ class Connection(HttpToolsProtocol):
             exchange.disconnected = True
             self.tasks.discard(exchange.task)
             exchange.task.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         if self.running is not None:
             self.running.cancel()
             self.running = None

@@ -21,11 +21,12 @@ class MediaPaths:
     it wants to."""
 
     def __init__(
-        self, gateway: Gateway, desk: JobDesk, pipelines: PipelineDesk, files: FilePaths, *, wait: float, max_body: int
-    ) -> None:
+        self, gateway: Gateway, desk: JobDesk, pipelines: PipelineDesk, files: FilePaths, *, wait: float, max_body: int,
+        max_form: int,
+    ) -> None:  # fmt: skip
         self._jobs = JobPaths(gateway, desk, wait=wait, max_body=max_body)
         self._pipelines = PipelinePaths(gateway, pipelines, wait=wait, max_body=max_body)
-        self._videos = VideoPaths(gateway, desk, files, max_body=max_body)
+        self._videos = VideoPaths(gateway, desk, files, max_body=max_body, max_form=max_form)
         self._errands = ErrandPaths(gateway, desk)
         self._slow = SlowCalls(gateway, desk, wait)
 

@@ -28,6 +28,7 @@ _WISHES = frozenset({b"prefer", b"idempotency-key"})
 """Headers that say how a caller wants to be answered; only media work looks at them."""
 
 
+_OF_FORMS = "server.max_upload_mb"
 RUNNING = "polyroute.running"
 """The scope's key of the connection, on which the fast lane leaves its task."""
 
@@ -87,11 +88,11 @@ def read_head(headers: Headers) -> Head:
     return head
 
 
-def too_large(limit: int) -> PolyrouteError:
+def too_large(limit: int, setting: str = "server.max_body_mb") -> PolyrouteError:
     """The refusal of a body over the limit, given in bytes."""
     return PolyrouteError(
         ErrorKind.TOO_LARGE,
-        f"The request is larger than {limit / (1 << 20):g} MB, the limit of this gateway (server.max_body_mb).",
+        f"The request is larger than {limit / (1 << 20):g} MB, the limit of this gateway ({setting}).",
     )
 
 
@@ -120,14 +121,14 @@ async def read_body(receive: Receive, head: Head, limit: int) -> bytes:
 async def read_form(receive: Receive, head: Head, limit: int) -> Form:
     """A multipart body, kept on disk when it is large. Raises PolyrouteError, ClientGone."""
     if head.content_length is not None and head.content_length > limit:
-        raise too_large(limit)
+        raise too_large(limit, _OF_FORMS)
     form = Form(head.content_type.decode("latin-1"))
     size = 0
     try:
         async for part in _rest(receive):
             size += len(part)
             if size > limit:
-                raise too_large(limit)
+                raise too_large(limit, _OF_FORMS)
             form.write(part)
         form.finish()
     except BaseException:

@@ -12,6 +12,7 @@ import msgspec
 from polyroute.api.exchange import Exchange
 from polyroute.api.job_objects import Link, job_object
 from polyroute.api.jobs import Patience, digest_of, header, job_headers, link_to, read_patience
+from polyroute.dialects.openai_media.words import in_words, words_of
 from polyroute.engine.envelope import read_flag
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.desk import JobDesk, NewJob
@@ -21,7 +22,7 @@ from polyroute.engine.media.work import OURS, MediaWork
 from polyroute.ports import Call, Headers, Queued
 from polyroute.types.errors import ErrorKind, FailedAttempt, PolyrouteError
 from polyroute.types.jobs import Job, JobState, Surface
-from polyroute.types.media import TASKS_OF_DIALECT
+from polyroute.types.media import TASKS_OF_DIALECT, MediaRequest
 from polyroute.types.operations import Dialect
 
 log = logging.getLogger("polyroute.api")
@@ -49,6 +50,14 @@ class SlowCalls:
     async def take(self, conversation: Conversation, exchange: Exchange) -> bool:
         """Answer the call, if it has to be a job; False leaves it to the usual way. Raises PolyrouteError."""
         call = conversation.call
+        try:
+            return await self._take(conversation, exchange)
+        except PolyrouteError as error:
+            error.param, error.message = in_words(words_of(call.dialect), error.param, error.message)
+            raise
+
+    async def _take(self, conversation: Conversation, exchange: Exchange) -> bool:
+        call = conversation.call
         surface = SURFACES.get(call.dialect)
         if surface is None:
             return False
@@ -57,8 +66,23 @@ class SlowCalls:
         if patience.wait != 0 and (wants_stream or not self._is_slow(call)):
             return False
         work = MediaWork(call, conversation.form, self._desk.floor.storage)
-        request = await work.request()
-        wishes = exchange.head.wishes or []
+        try:
+            request = await work.request()
+            job = await self._order(call, work, request, exchange.head.wishes or [], surface)
+        except PolyrouteError as error:
+            self._gateway.refused(call.id, call.dialect, call.key, error)
+            raise
+        wait = self._wait if patience.wait is None else patience.wait
+        if wait:
+            keep = header(exchange.head.wishes or [], b"idempotency-key") is not None
+            job = await self._await(job, wait, exchange, keep=keep)
+        await self._answer(job, exchange)
+        return True
+
+    async def _order(
+        self, call: Call, work: MediaWork, request: MediaRequest, wishes: Headers,
+        surface: Surface,
+    ) -> Job:  # fmt: skip
         body = call.body if isinstance(call.body, bytes) else b""
         new = NewJob(
             model=call.model, request=request, surface=surface, options=call.options,
@@ -66,12 +90,7 @@ class SlowCalls:
             idempotency_key=header(wishes, b"idempotency-key"),
             digest=digest_of(call.dialect.encode(), body, b"" if body else msgspec.json.encode(request)),
         )  # fmt: skip
-        job = await self._desk.submit(new, call.key)
-        wait = self._wait if patience.wait is None else patience.wait
-        if wait:
-            job = await self._await(job, wait, exchange, keep=new.idempotency_key is not None)
-        await self._answer(job, exchange)
-        return True
+        return await self._desk.submit(new, call.key)
 
     def _is_slow(self, call: Call) -> bool:
         """Whether the first that would be asked works in its own time. What is wrong with the call shows elsewhere."""
@@ -87,10 +106,11 @@ class SlowCalls:
         endpoint = provider.adapter.endpoint(call.operation, call.dialect)
         if provider.media is None or endpoint is None or endpoint.dialect not in OURS:
             return False
-        makers = (
-            provider.media.maker(task, provider.row.model_for(task, target.model))
-            for task in TASKS_OF_DIALECT[call.dialect]
+        named = call.model in (str(target), target.model)
+        models = (
+            (task, provider.row.model_for(task, target.model, named=named)) for task in TASKS_OF_DIALECT[call.dialect]
         )
+        makers = (provider.media.maker(task, model) for task, model in models if model is not None)
         return any(isinstance(maker, Queued) for maker in makers)
 
     async def _await(self, job: Job, seconds: float, exchange: Exchange, *, keep: bool) -> Job:

@@ -14,6 +14,7 @@ from polyroute.api.files import FilePaths
 from polyroute.api.jobs import JSON, digest_of, header, job_headers, read_json, read_whole
 from polyroute.api.requests import Head, Receive, Scope, Send, read_body, read_form, read_head
 from polyroute.dialects.openai_media.videos import USUAL_MODEL, parse_video, video_details, video_object
+from polyroute.dialects.openai_media.words import OF_VIDEOS, in_words
 from polyroute.engine.envelope import invalid, read_options
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.desk import JobDesk, NewJob
@@ -32,11 +33,12 @@ _VARIANTS: dict[str, MediaFamily] = {"video": "video", "thumbnail": "image", "sp
 class VideoPaths:
     """The paths of videos."""
 
-    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, max_body: int) -> None:
+    def __init__(self, gateway: Gateway, desk: JobDesk, files: FilePaths, *, max_body: int, max_form: int) -> None:
         self._gateway = gateway
         self._desk = desk
         self._files = files
         self._max_body = max_body
+        self._max_form = max_form
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -84,7 +86,7 @@ class VideoPaths:
 
     async def _create(self, scope: Scope, receive: Receive, head: Head, key: KeyRecord | None) -> Job:
         if head.content_type.startswith(b"multipart/form-data"):
-            form = await read_form(receive, head, self._max_body)
+            form = await read_form(receive, head, self._max_form)
             try:
                 values = form.values()
                 files = []
@@ -92,7 +94,11 @@ class VideoPaths:
                     if upload.name != "input_reference":
                         raise invalid(f"'{upload.name}' takes no file; 'input_reference' does.", upload.name)
                     intake = Intake(
-                        origin="upload", declared=upload.media_type, param=upload.name, retain=self._desk.deadline
+                        origin="upload",
+                        declared=upload.media_type,
+                        param=upload.name,
+                        retain=self._desk.deadline,
+                        owner=None if key is None else key.id,
                     )
                     artifact = await self._desk.floor.storage.artifacts.put(form.read(upload), intake)
                     role = _role_of(artifact)
@@ -126,7 +132,11 @@ class VideoPaths:
             details={**video_details(values), **(more or {})},
             idempotency_key=header(scope["headers"], b"idempotency-key"), digest=digest,
         )  # fmt: skip
-        return await self._desk.submit(new, key)
+        try:
+            return await self._desk.submit(new, key)
+        except PolyrouteError as error:
+            error.param, error.message = in_words(OF_VIDEOS, error.param, error.message)
+            raise
 
     async def _remix(self, scope: Scope, receive: Receive, head: Head, identifier: str, key: KeyRecord | None) -> Job:
         """The same model on the same video, with another prompt."""

@@ -127,6 +127,7 @@ def _built_in_provider(
     )
     if row.kind is ProviderKind.LOCAL:
         if row.program is not None:
+            parts = {**parts, "wanted": parts["wanted"] or moved is not None}
             if program is None and moved is None:
                 return SkippedProvider(name, row.hint or f"not found: set {row.variables[row.program].environment[0]}")
         elif entry is None and moved is None:

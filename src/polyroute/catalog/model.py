@@ -13,7 +13,7 @@ import msgspec
 from polyroute.ports import Endpoint, Timeouts
 from polyroute.types.budgets import Budget
 from polyroute.types.limits import Limits, ProviderLimits
-from polyroute.types.media import Task
+from polyroute.types.media import OPERATION_OF_TASK, Task
 from polyroute.types.operations import Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import Drop, Target
 from polyroute.types.usage import Price
@@ -107,7 +107,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `default_models` serve a target that names only the provider. `models` are the ids that it is known to serve, and so
     answers for by bare name; after `provider/` it takes any id. `models_path` lists them, under the base URL. `mark_up` is
     the factor on the price book's prices, as of `mark_up_date`; `model_facts` are by model id, `tags` hold for all.
-    A program that merely lies on this machine is not `wanted`: it serves, but nobody set the gateway up for it alone.
+    A program that merely lies on this machine is not `wanted`: it serves, but nobody set the gateway up for it alone. One
+    whose address was given is.
     `media_adapter` names who makes what `media` lists: by task, the models that are known for it, the default first.
     """
 
@@ -144,12 +145,19 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     media_adapter: str | None = None
     media: Mapping[Task, tuple[str, ...]] = MappingProxyType({})
 
-    def model_for(self, task: Task, model: str) -> str:
-        """The model that does a task where a target stands for the operation's default, which may be known for another
-        task of the same operation only (a target that names just the provider)."""
+    def model_for(self, task: Task, model: str, *, named: bool) -> str | None:
+        """The model that does a task for a target: its own; or the task's default where it is known for other tasks only and
+        merely stands for the operation's default, as in a target that names just the provider. None when it was `named`
+        (by the caller, or in a route) for what it is not known to do."""
+        if not self.is_for_others(task, model):
+            return model
+        stands_in = not named and self.default_models.get(OPERATION_OF_TASK[task]) == model
+        return self.media[task][0] if stands_in else None
+
+    def is_for_others(self, task: Task, model: str) -> bool:
+        """Whether a model is known for other tasks, and not for this one, for which others are known."""
         known = self.media.get(task, ())
-        elsewhere = any(model in models for other, models in self.media.items() if other is not task)
-        return known[0] if known and elsewhere and model not in known else model
+        return known != () and model not in known and any(model in models for models in self.media.values())
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r}, {len(self.credentials)} credentials)"

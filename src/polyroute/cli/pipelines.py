@@ -15,6 +15,7 @@ from polyroute.cli.options import Config, read_settings
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from polyroute.ports import WireRequest
     from polyroute.transport.client import ClientTransport
 
 pipelines_app = typer.Typer(
@@ -37,6 +38,8 @@ Output = Annotated[
 Keep = Annotated[Path | None, typer.Option("--artifacts", help="A folder for what every step made.")]
 
 _LOOK = 0.4
+_LOOKS, _PAUSE = 20, 1.0
+"""How often, and after how many seconds, a gateway is asked again that does not answer while it works."""
 _LARGEST_ANSWER = 64 << 20
 _DOWNLOAD = 600.0
 _SUFFIXES = {"jpeg": "jpg", "mpeg": "mp3", "quicktime": "mov", "x-wav": "wav", "plain": "txt", "x-matroska": "mkv"}
@@ -123,25 +126,41 @@ class _Gateway:
         self._transport = transport
 
     async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One call; ends the command with the gateway's words when it refuses."""
+        """One call; ends the command with the gateway's words when it refuses. Looking is tried again for a while: a gateway
+        that is started anew goes on with its pipelines."""
         import msgspec  # noqa: PLC0415
 
-        from polyroute.ports import Timeouts, WireRequest  # noqa: PLC0415
+        from polyroute.ports import WireRequest  # noqa: PLC0415
+        from polyroute.types.errors import AttemptFailed  # noqa: PLC0415
 
         headers = [(b"content-type", b"application/json"), *self._signed()]
         data = b"" if body is None else msgspec.json.encode(body)
-        until = asyncio.get_running_loop().time() + 60
-        response = await self._transport.send(WireRequest(method, self._url + path, headers, data), Timeouts(), until)
-        text = await response.read(until, _LARGEST_ANSWER)
+        request = WireRequest(method, self._url + path, headers, data)
+        for left in reversed(range(_LOOKS if method == "GET" else 1)):
+            try:
+                status, text = await self._once(request)
+            except AttemptFailed as failed:
+                if not left:
+                    _end(f"{self._url} does not answer: {failed.failure.message}")
+                await asyncio.sleep(_PAUSE)
+            else:
+                break
         try:
             told = msgspec.json.decode(text)
         except msgspec.DecodeError:
-            _end(f"{self._url} does not speak as Polyroute does (status {response.status})")
-        if response.status >= 300:
+            _end(f"{self._url} does not speak as Polyroute does (status {status})")
+        if status >= 300:
             error = told.get("error", {}) if isinstance(told, dict) else {}
             _end(f"{error.get('message') or text[:500].decode(errors='replace')}")
         found: dict[str, Any] = told
         return found
+
+    async def _once(self, request: WireRequest) -> tuple[int, bytes]:
+        from polyroute.ports import Timeouts  # noqa: PLC0415
+
+        until = asyncio.get_running_loop().time() + 60
+        response = await self._transport.send(request, Timeouts(), until)
+        return response.status, await response.read(until, _LARGEST_ANSWER)
 
     async def save(self, url: str, file: Path) -> None:
         """Write what lies at a signed address of the gateway to a file."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from polyroute.types.compose import PICTURE_FORMATS, Clip, Overlay, Timeline, Track
+from polyroute.types.compose import PICTURE_FORMATS, Clip, Overlay, Thumbnails, Timeline, Track, Transition
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 _PATH = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$(?P<path>.*)`$", re.DOTALL)
@@ -17,6 +17,20 @@ _COLORS = frozenset({
     "teal", "olive", "lime", "aqua", "cyan", "fuchsia", "magenta", "pink", "brown", "gold", "beige", "coral", "crimson",
     "indigo", "ivory", "khaki", "lavender", "salmon", "tan", "turquoise", "violet",
 })  # fmt: skip
+
+
+_HOLDERS = {
+    "clips": Clip, "prepend": Clip, "append": Clip, "overlays": Overlay, "audio": Track, "thumbnails": Thumbnails,
+    "transition": Transition,
+}  # fmt: skip
+
+
+def _choices(path: str) -> tuple[str, ...]:
+    """The words that a field of a timeline takes, where it takes only some."""
+    *holders, name = re.findall(r"\w*[a-z]\w*", path)
+    kind = _HOLDERS.get(holders[-1], Timeline) if holders else Timeline
+    hint = get_type_hints(kind).get(name)
+    return next((get_args(one) for one in (hint, *get_args(hint)) if get_origin(one) is Literal), ())
 
 
 def wrong(param: str, message: str) -> PolyrouteError:
@@ -120,4 +134,6 @@ def _named(value: Any, told: str) -> PolyrouteError:
     if missing is not None:
         return wrong(f"timeline{path}.{missing[1]}", "is required")
     shown = msgspec.json.encode(held).decode()
+    if what.startswith("Invalid enum value") and (choices := _choices(path)):
+        return wrong(f"timeline{path}", f"is {shown[:80]}; possible are {', '.join(choices)}")
     return wrong(f"timeline{path}", f"is {shown[:80]}: {what[:1].lower()}{what[1:].replace('`', '')}")

@@ -140,11 +140,13 @@ class App:
             self.media.files,
             limit=self.settings.artifacts.max_file_mb << 20,
         )
-        max_body = self.settings.server.max_body_mb << 20
+        server = self.settings.server
+        max_body, max_form = server.max_body_mb << 20, server.max_upload_mb << 20
         jobs = MediaPaths(
-            self.gateway, self.jobs.desk, self.jobs.pipelines, files, wait=self.settings.jobs.wait, max_body=max_body
-        )
-        return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body)
+            self.gateway, self.jobs.desk, self.jobs.pipelines, files, wait=self.settings.jobs.wait, max_body=max_body,
+            max_form=max_form,
+        )  # fmt: skip
+        return FastLane(self.gateway, self._control, self._responses, files, jobs, max_body=max_body, max_form=max_form)
 
     def _webhook_transport(self) -> Transport:
         """For webhooks: callers name addresses, too, so only the operator's own may be private."""

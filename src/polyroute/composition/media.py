@@ -17,6 +17,7 @@ from polyroute.composition.configuration import surroundings
 from polyroute.composition.stores import read_pepper
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.lane import MediaFloor
+from polyroute.engine.media.workspaces import sweep_workspaces
 from polyroute.ports import Fetcher, FetchOrder, Headers, MediaSocket
 from polyroute.providers.media.ffmpeg.masks import Masks
 from polyroute.providers.media.ffmpeg.tools import tools_for
@@ -78,6 +79,10 @@ class Media:
         """See `ports.Fetcher.fetch`."""
         return await self.fetcher.fetch(order)
 
+    async def check(self, url: str, param: str) -> None:
+        """See `ports.Fetcher.check`."""
+        await self.fetcher.check(url, param)
+
     async def open_socket(self, url: str, headers: Headers, connect: float, deadline: float) -> MediaSocket:
         """See `ports.SocketOpener`."""
         return await self._sockets.open(url, headers, connect, deadline)
@@ -102,7 +107,8 @@ class Media:
         return MediaFloor(storage=storage, sockets=self.open_socket)
 
     def start(self) -> None:
-        """Prune from time to time, in the running loop."""
+        """Prune from time to time, in the running loop. Folders of work that a killed process left go now."""
+        sweep_workspaces()
         self._pruning = asyncio.create_task(self._prune())
 
     async def stop(self) -> None:

@@ -66,9 +66,10 @@ def unpack_state(text: str) -> PackedState | None:
 
 def holds_packed_state(body: bytes, dialect: Dialect | None = None) -> bool:
     """Whether a caller's request replays state that we packed, which its own provider would refuse. A body is read to its
-    end for that, once where its dialect is known."""
+    end for that, once where its dialect is known: with `find`, because `in` first takes the bytes for a number, and makes
+    an exception of it."""
     if dialect is _OPENAI_CHAT:
-        return _CHAT_FORM in body
-    if dialect is not _OPENAI_RESPONSES and _ENCODED_MARK in body:
+        return body.find(_CHAT_FORM) >= 0
+    if dialect is not _OPENAI_RESPONSES and body.find(_ENCODED_MARK) >= 0:
         return True
-    return _QUOTED_MARK in body and _OPENAI_FORMS.search(body) is not None
+    return body.find(_QUOTED_MARK) >= 0 and _OPENAI_FORMS.search(body) is not None

@@ -31,6 +31,10 @@ class Admission:
             )
         return key
 
+    def known(self, key_id: str) -> KeyRecord | None:
+        """The key of this id as it is now, for work that was admitted before; None where there are no keys (any more)."""
+        return None if self._keys is None else self._keys.named(key_id)
+
 
 def user_of(call: Call) -> str | None:
     """Whom a call counts for: the key's user, and only where it has none the one whom the caller names."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from polyroute.engine.attempts import Attempt
 from polyroute.engine.content import Recorder
 from polyroute.engine.delivered import Delivered
@@ -13,15 +15,12 @@ from polyroute.ports import Headers
 from polyroute.types.errors import AttemptFailed, Failure, PolyrouteError
 
 
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, eq=False):
     """An answer that is complete and settled."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    status: int
+    headers: Headers
+    body: bytes
 
 
 class Course(Protocol):

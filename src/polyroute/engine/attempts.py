@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from polyroute.engine.lanes import Lane
 from polyroute.engine.runtime import LiveProvider
 from polyroute.ports import AnswerReader, Headers, Timeouts, WireResponse
@@ -9,25 +11,19 @@ from polyroute.types.plans import Target
 from polyroute.types.records import AttemptRecord
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """`out` is what the caller may have by now; with `whole` that is all, else `response` and `reader` go on."""
 
-    __slots__ = ("lane", "media_type", "out", "provider", "reader", "record", "response", "target", "timeouts", "whole")
-
-    def __init__(
-        self, provider: LiveProvider, target: Target, lane: Lane, response: WireResponse, reader: AnswerReader,
-        record: AttemptRecord, *, timeouts: Timeouts, media_type: bytes, out: bytes, whole: bool,
-    ) -> None:  # fmt: skip
-        self.provider = provider
-        self.target = target
-        self.lane = lane
-        self.response = response
-        self.reader = reader
-        self.record = record
-        self.timeouts = timeouts
-        self.media_type = media_type
-        self.out = out
-        self.whole = whole
+    provider: LiveProvider
+    target: Target
+    lane: Lane
+    response: WireResponse
+    reader: AnswerReader
+    record: AttemptRecord
+    timeouts: Timeouts
+    media_type: bytes
+    out: bytes
+    whole: bool
 
     @property
     def upstream(self) -> Headers:

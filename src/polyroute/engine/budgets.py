@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -216,15 +216,18 @@ class Budgets:
     async def know(self, slices: Iterable[Slice]) -> None:
         """Look at windows whose soft limits decide, before the first request does. Without the database they are as new."""
         unknown = [one for one in slices if not one.known and (not one.budget.hard or one.budget.soft_action != "warn")]
-        if not unknown:
-            return
+        if unknown:
+            await self.look(unknown)
+
+    async def look(self, slices: Sequence[Slice]) -> None:
+        """Know windows as the database has them now; without it they stay as they are known."""
         try:
-            states = await self._ask(self._bank.renew, [one.key for one in unknown])
+            states = await self._ask(self._bank.renew, [one.key for one in slices])
         except Exception as error:  # noqa: BLE001 - whatever a driver raises: the next round knows more
             log.warning("budgets cannot be looked at: %s", error)
             return
-        for one in unknown:
-            if not one.known:
+        for one in slices:
+            if one.leasing is None:
                 one.state, one.known = states.get(one.key, _UNTOUCHED), True
 
     def take(self, one: Slice, units: int) -> bool:

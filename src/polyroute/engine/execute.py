@@ -190,7 +190,7 @@ class Execution:
                 return NextTarget()
             ticket = (
                 access.open
-                if begun is None and access.plain
+                if begun is None and access.limiter is None and access.pool.eased
                 else await self._enter(provider, target, targets_left, used, begun)
             )
             if not isinstance(ticket, Ticket):
@@ -317,9 +317,8 @@ class Execution:
             response.abort()
             raise
         return Attempt(
-            provider, target, lane, response, reader, record, timeouts=timeouts,
-            media_type=lane.media_type(told_type), out=out, whole=whole,
-        )  # fmt: skip
+            provider, target, lane, response, reader, record, timeouts, lane.media_type(told_type), out, whole
+        )
 
     async def _classify(self, provider: LiveProvider, response: WireResponse) -> Failure:
         try:
@@ -360,7 +359,7 @@ class Execution:
             (b"content-type", attempt.media_type),
             (b"x-polyroute-request-id", self._call.id.encode()),
             *target_headers(target if lane.model is None else Target(target.provider, lane.model)),
-            (b"x-polyroute-attempts", b"%d" % settlement.attempts),
+            (b"x-polyroute-attempts", b"%d" % len(settlement.record.attempts)),
         ]
         if lane.dropped:
             headers.append((b"x-polyroute-dropped", header_text(", ".join(lane.dropped))))

@@ -164,6 +164,11 @@ class Form:
             if field.is_file
         )
 
+    def part(self, start: int, length: int) -> bytes:
+        """Some bytes of the whole form."""
+        self._spool.seek(start)
+        return self._spool.read(length)
+
     async def read(self, upload: Upload) -> AsyncIterator[bytes]:
         """A file's bytes in blocks of 64 KB."""
         position = upload.start

@@ -65,7 +65,7 @@ class Gateway:
         """Serve this loop alone, which then need not be looked up for every request."""
         self._loop = loop
 
-    async def answer(  # noqa: PLR0915 - the one way of a request, from the door to its answer
+    async def answer(  # noqa: C901, PLR0912, PLR0915 - the one way of a request, from the door to its answer
         self, conversation: Conversation, tracker: Tracker | None = None
     ) -> Answer:
         """The answer to a call, settled when it is whole, or settling itself while it streams. `tracker` follows media work
@@ -90,6 +90,8 @@ class Gateway:
         try:
             choice = runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
+            if work is not None:
+                await work.check()
             conversation.persona = choice.persona
             if self.content is not None:
                 settlement.recorder = self.content.recorder(conversation, choice.log_content)

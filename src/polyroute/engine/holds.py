@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -124,6 +125,38 @@ class Hold:
                 self._budgets.tell_exhausted(one, refusal.message)
                 return refusal
             self._held[at] += short
+        return None
+
+    async def lacks(self, targets: Sequence[tuple[LiveProvider, Target]]) -> PolyrouteError | None:
+        """Why the budgets have too little for every one of these targets, None when they have it for one. Nothing is
+        reserved: somebody asks them later, perhaps in another process."""
+        hard = [one for one in self._slices if one.budget.hard]
+        if not hard:
+            return None
+        await self._budgets.look(hard)
+        refusal: PolyrouteError | None = None
+        for provider, target in targets:
+            refusal = self._lacks(hard, provider, target)
+            if refusal is None:
+                return None
+        if self._refused_by is not None:
+            self._budgets.tell_refused(self._refused_by)
+        return refusal
+
+    def _lacks(self, hard: list[Slice], provider: LiveProvider, target: Target) -> PolyrouteError | None:
+        dollars = self._bound(provider, target, 0)
+        for one in hard:
+            budget = one.budget
+            credits_ = None if self.credits is None else units_of(self.credits)
+            amount = credits_ if budget.in_credits else dollars
+            if amount is None and budget.unpriced == "refuse":
+                self._refused_by = budget.id
+                return _unpriced(budget, target)
+            if amount is not None and amount > one.remaining:
+                self._refused_by = budget.id
+                refusal = _over_budget(one, amount)
+                self._budgets.tell_exhausted(one, refusal.message)
+                return refusal
         return None
 
     def _bound(self, provider: LiveProvider, target: Target, more: int) -> int | None:

@@ -71,27 +71,27 @@ LaneOpener = Callable[["Conversation", Adapter, Endpoint, Target, Credential | N
 """Makes the request of one attempt. Raises PolyrouteError when the target cannot be asked."""
 
 
-class Conversation:
+class Conversation(msgspec.Struct, eq=False):
     """What is known of a call beyond its envelope, parsed at most once however many attempts need it."""
 
-    def __init__(self, call: Call, form: Form | None = None, *, request: ChatRequest | None = None) -> None:
-        self.call = call
-        self.form = form
-        self.persona: Persona | None = None
-        self._request = request
+    call: Call
+    form: Form | None = None
+    persona: Persona | None = None
+    parsed: ChatRequest | None = None
+    """The canonical request, once somebody asked for it: see `request`."""
 
     @property
     def request(self) -> ChatRequest:
         """The canonical request. Raises PolyrouteError(invalid_request)."""
-        if self._request is None:
+        if self.parsed is None:
             call = self.call
             fields: dict[str, Any] = dict(call.fields or {})
             fields["model"] = call.model
             if call.stream:
                 fields["stream"] = True
             request = codec(call.dialect).parse_request(msgspec.json.encode(fields))
-            self._request = request if self.persona is None else apply_persona(request, self.persona)
-        return self._request
+            self.parsed = request if self.persona is None else apply_persona(request, self.persona)
+        return self.parsed
 
 
 def open_lane(

@@ -33,6 +33,8 @@ STREAM_ENDS = {
 WAITED_FOR = frozenset({Dialect.ANTHROPIC_MESSAGES})
 """Dialects whose clients take a stream for broken without its end; a missing `[DONE]` is passed on as it is, missing."""
 
+_OPENAI_CHAT = Dialect.OPENAI_CHAT  # looking a member up costs more than comparing it
+
 
 def note_event(seen: Observation, event: AnyEvent) -> None:
     """Write down what one canonical event tells."""
@@ -177,7 +179,7 @@ class WholeObserver:
     def end(self) -> bytes:
         """The answer as it came."""
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        if self._dialect is Dialect.OPENAI_CHAT:
+        if self._dialect is _OPENAI_CHAT:
             self.seen = observe_chat(body)
         elif is_chat(self._dialect):
             note_whole(codec(self._dialect).parse_response(body), self.seen)

@@ -59,23 +59,17 @@ class SharedDecision:
         self.told = False
 
 
-class Planned:
+class Planned(msgspec.Struct, eq=False):
     """A request's plan, the decision behind it, and its further plans for failures that have a chain of their own."""
 
-    __slots__ = ("_choice", "_planner", "_planning", "_request", "_runtime", "decision", "detours", "plan")
-
-    def __init__(
-        self, planning: Planning, runtime: Runtime, choice: Choice, planner: RoutePlanner, request: PlanRequest,
-        plan: Plan, decision: Decision | SharedDecision,
-    ) -> None:  # fmt: skip
-        self._planning = planning
-        self._runtime = runtime
-        self._choice = choice
-        self._planner = planner
-        self._request = request
-        self.plan = plan
-        self.decision = decision
-        self.detours: list[Decision] = []
+    _planning: Planning
+    _runtime: Runtime
+    _choice: Choice
+    _planner: RoutePlanner
+    _request: PlanRequest
+    plan: Plan
+    decision: Decision | SharedDecision
+    detours: list[Decision] = []
 
     @property
     def whole(self) -> Decision:

@@ -113,7 +113,7 @@ class Rescue:
 
     def _opener(self, request: ChatRequest, sent: Sent, form: Form, spent: Usage | None) -> LaneOpener:
         call = self._conversation.call
-        conversation = Conversation(call, request=ask_on(request, sent.text, form))
+        conversation = Conversation(call, parsed=ask_on(request, sent.text, form))
 
         def open_lane(
             _: Conversation, adapter: Adapter, endpoint: Endpoint, target: Target, credential: Credential | None

@@ -35,8 +35,8 @@ class Settlement:
     """
 
     __slots__ = (
-        "_call", "_credits", "_ended", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices", "_record",
-        "_settled", "_spent", "_started", "_ttft", "cost", "hold", "recorder",
+        "_call", "_credits", "_ended", "_failed", "_ledger", "_observations", "_open", "_planned", "_prices",
+        "_settled", "_spent", "_started", "_ttft", "cost", "hold", "record", "recorder",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +62,7 @@ class Settlement:
         self._credits: Decimal | None = None
         key = call.key
         user = user_of(call)
-        self._record = RequestRecord(
+        self.record = RequestRecord(
             id=call.id, created_at=time.time(), operation=call.operation, status="PROCESSING",
             requested_model=call.model, dialect=call.dialect, stream=call.stream,
             user_id=user,
@@ -70,22 +70,12 @@ class Settlement:
             team_id=None if teams is None or user is None else teams.get(user),
         )  # fmt: skip
 
-    @property
-    def attempts(self) -> int:
-        """How many attempts were begun."""
-        return len(self._record.attempts)
-
-    @property
-    def record(self) -> RequestRecord:
-        """The entry as it stands."""
-        return self._record
-
     def resume(self, created_at: float, attempts: Iterable[AttemptRecord]) -> None:
         """The request was begun then, perhaps by another process, and these attempts of it have failed since."""
-        self._record.created_at = created_at
+        self.record.created_at = created_at
         self._started -= max(time.time() - created_at, 0.0)
         for attempt in attempts:
-            self._record.attempts.append(attempt)
+            self.record.attempts.append(attempt)
             kind = ErrorKind(attempt.error_kind or ErrorKind.UNAVAILABLE)
             message = attempt.error_message or ""
             tried = FailedAttempt(attempt.provider, attempt.model, kind, message, attempt.http_status)
@@ -99,9 +89,9 @@ class Settlement:
         for attempt, _, _ in tuple(self._open):
             self._close_attempt(attempt, "cancelled", success=None)
         if self._ended is not None:
-            self._ended(self._record)
+            self._ended(self.record)
         if self.hold is not None:
-            self.hold.settle(self._record)
+            self.hold.settle(self.record)
 
     @property
     def failures(self) -> list[tuple[FailedAttempt, Failure]]:
@@ -110,15 +100,16 @@ class Settlement:
 
     def planned(self, planned: Planned) -> None:
         """The plan that is walked."""
-        record, plan = self._record, planned.plan
-        self._planned, self._observations = planned, planned.observations
+        record, plan = self.record, planned.plan
+        self._planned = planned
+        self._observations = planned.observations
         record.route, record.policy = plan.route, plan.policy
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
 
     def labelled(self, model_id: str) -> None:
         """The label that the caller's `model` is."""
-        self._record.model_id = model_id
+        self.record.model_id = model_id
 
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
@@ -137,11 +128,11 @@ class Settlement:
 
     def passed_over(self, target: Target, reason: str) -> None:
         """A target of the plan is not tried after all."""
-        self._record.drops.append((str(target), reason))
+        self.record.drops.append((str(target), reason))
 
     def begin(self, target: Target, access: ProviderAccess, ticket: Ticket) -> AttemptRecord:
         """An attempt begins; others may be under way beside it. Its ticket is given back when it ends, however it ends."""
-        attempts, credential = self._record.attempts, ticket.credential
+        attempts, credential = self.record.attempts, ticket.credential
         attempt = AttemptRecord(
             number=len(attempts) + 1, provider=target.provider, model=target.model,
             credential=None if credential is None else credential.label, started_at=time.time(),
@@ -185,8 +176,8 @@ class Settlement:
         """The attempt committed."""
         if self._observations is not None:
             self._ttft = time.time() - attempt.started_at
-        if self._record.ttft_ms is None:
-            self._record.ttft_ms = (time.perf_counter() - self._started) * 1000
+        if self.record.ttft_ms is None:
+            self.record.ttft_ms = (time.perf_counter() - self._started) * 1000
 
     def served(
         self, attempt: AttemptRecord, seen: Observation, http_status: int, dropped: tuple[str, ...], *, simulated: bool
@@ -197,7 +188,7 @@ class Settlement:
         self._note_answer(attempt, seen, seen.usage, http_status, simulated=simulated)
         self._close_attempt(attempt, "served", success=True)
         if dropped:
-            self._record.dropped_parameters = list(dropped)
+            self.record.dropped_parameters = list(dropped)
         self._settle("COMPLETED")
 
     def spent(self, attempt: AttemptRecord, seen: Observation, prompt_tokens: int, *, simulated: bool) -> Usage | None:
@@ -211,7 +202,7 @@ class Settlement:
         self, attempt: AttemptRecord, seen: Observation, usage: Usage | None, http_status: int, *, simulated: bool
     ) -> Cost | None:
         """Who answered, and what it and those before it consumed and cost; gives what it cost alone."""
-        record = self._record
+        record = self.record
         record.actual_provider, record.actual_model = attempt.provider, attempt.model
         record.finish_reason = seen.finish
         record.simulated = simulated
@@ -242,16 +233,25 @@ class Settlement:
         return cost
 
     def _note_usage(self, usage: Usage) -> None:
-        record = self._record
+        """Of a request whose attempts add up, all of them: what was told once stays told, so nothing is taken back."""
+        record = self.record
         record.input_tokens, record.output_tokens = usage.input, usage.output
-        record.cache_read_tokens, record.reasoning_tokens = usage.cache_read, usage.reasoning
-        record.cache_write_5m_tokens, record.cache_write_1h_tokens = usage.cache_write_5m, usage.cache_write_1h
-        record.audio_input_tokens, record.audio_output_tokens = usage.audio_input, usage.audio_output
-        record.seconds, record.characters = usage.seconds, usage.characters
-        media = usage.image_input is not None or usage.image_output is not None or usage.reported_credits is not None
-        if media or record.operation not in _ONLY_TOKENS:
+        if usage.cache_read is not None:
+            record.cache_read_tokens = usage.cache_read
+        if usage.reasoning is not None:
+            record.reasoning_tokens = usage.reasoning
+        if usage.cache_write_5m is not None:
+            record.cache_write_5m_tokens = usage.cache_write_5m
+        if usage.audio_input is not None:
+            record.audio_input_tokens = usage.audio_input
+        if usage.audio_output is not None:
+            record.audio_output_tokens = usage.audio_output
+        media = usage.image_input is not None or usage.image_output is not None or usage.seconds is not None
+        if media or usage.reported_credits is not None or record.operation not in _ONLY_TOKENS:
             _note_media(record, usage)
-        record.service_tier, record.web_searches = usage.tier, usage.web_searches
+        if usage.tier is not None or usage.web_searches is not None or usage.cache_write_1h is not None:
+            record.service_tier, record.web_searches = usage.tier, usage.web_searches
+            record.cache_write_1h_tokens = usage.cache_write_1h
         record.usage_estimated = usage.estimated
         if usage.raw is not None:
             record.usage_raw = msgspec.json.encode(usage.raw).decode()
@@ -278,7 +278,7 @@ class Settlement:
         """The request ends with an error (or CANCELLED), which tells the decision where the caller wants to see it."""
         if self._call.options.explain and self._planned is not None:
             error.headers = (*error.headers, (b"x-polyroute-explain", summarise(self._planned.whole).encode()))
-        record = self._record
+        record = self.record
         record.http_status = error.status
         record.error_kind, record.error_message = error.kind, error.message
         self._settle("CANCELLED" if error.kind is ErrorKind.CANCELLED else "FAILED")
@@ -287,26 +287,26 @@ class Settlement:
         if self._settled:
             return
         self._settled = True
-        self._record.status = status
-        self._record.latency_ms = (time.perf_counter() - self._started) * 1000
+        self.record.status = status
+        self.record.latency_ms = (time.perf_counter() - self._started) * 1000
         while self._open:
             _give_back(*self._open.pop())
         if self.recorder is not None:
-            self.recorder.fill(self._record)
+            self.recorder.fill(self.record)
         if self._ended is not None:
-            self._ended(self._record)
-        if self._credits is not None and self._record.actual_provider is not None:
-            self._record.credits = self._credits
+            self._ended(self.record)
+        if self._credits is not None and self.record.actual_provider is not None:
+            self.record.credits = self._credits
         if self.hold is not None:
-            self.hold.settle(self._record)
+            self.hold.settle(self.record)
         shared = None if self._planned is None else self._note_decision(self._planned)
-        self._ledger.record(self._record)
+        self._ledger.record(self.record)
         if shared is not None:
             shared.told = True
 
     def _note_decision(self, planned: Planned) -> SharedDecision | None:
         """Put the decision into the record; gives the shared one that the record now carries to the database."""
-        record, decision = self._record, planned.decision
+        record, decision = self.record, planned.decision
         if not isinstance(decision, SharedDecision) or planned.detours:
             record.decision = encode_decision(planned.whole).decode()
             return None
@@ -343,6 +343,7 @@ def _give_back(attempt: AttemptRecord, access: ProviderAccess, ticket: Ticket) -
 
 
 def _note_media(record: RequestRecord, usage: Usage) -> None:
+    record.seconds, record.characters = usage.seconds, usage.characters
     record.image_input_tokens, record.image_output_tokens = usage.image_input, usage.image_output
     record.images, record.image_size, record.image_quality = usage.images, usage.image_size, usage.image_quality
     record.megapixels, record.video_seconds, record.video_size = usage.megapixels, usage.video_seconds, usage.video_size

@@ -30,6 +30,17 @@ _SAME = {"application/x-ndjson": "application/jsonl", "text/srt": "application/x
 _NOT_MEDIA = frozenset(("image/svg+xml", "text/html"))
 
 
+_OTHER_NAMES = {"mp3": "mpeg", "wave": "wav", "jpg": "jpeg", "m4a": "mp4", "opus": "ogg"}
+
+
+def shows(declared: str | None) -> bool:
+    """Whether the bytes of such a file would show that they are one: what is declared so, and does not, is broken."""
+    family, _, kind = (declared or "").partition(";")[0].strip().lower().partition("/")
+    kind = kind.removeprefix("x-")
+    told = f"{family}/{_OTHER_NAMES.get(kind, kind)}"
+    return family in ("image", "audio", "video") and told in _ENDINGS and told not in _SAMPLES
+
+
 def family_of(media_type: str) -> MediaFamily | None:
     """Image, audio, video or text; None for everything else, and for what a browser would run."""
     if media_type in _NOT_MEDIA:

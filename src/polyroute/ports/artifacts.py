@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from polyroute.ports.network import Headers
-from polyroute.types.artifacts import Artifact, MediaFamily, StoredFile
+from polyroute.types.artifacts import Artifact, MediaFacts, MediaFamily, StoredFile
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,8 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     `expected` refuses other families of media. `declared` is the media type that somebody claimed: it is used for what
     has no signature of its own (raw PCM, plain text) and never believed otherwise. `limit` is the most bytes, the store's
     own limit unless it is lower. `retain` is for how many seconds the artifact is kept on its own, None for the configured
-    retention. `param` is the field that errors name.
+    retention. `param` is the field that errors name. `owner` is the id of the key that it belongs to, which it then also does
+    when it was there before.
     """
 
     origin: str
@@ -33,6 +34,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     retain: float | None = None
     simulated: bool = False
     param: str | None = None
+    owner: str | None = None
 
 
 class ArtifactStore(Protocol):
@@ -48,6 +50,13 @@ class ArtifactStore(Protocol):
 
     async def stat(self, artifact_id: str) -> Artifact | None:
         """What is known of an artifact; None when there is none of that id (any more)."""
+
+    async def owned(self, artifact_id: str, key_id: str | None) -> Artifact | None:
+        """An artifact that belongs to this key, or that one of its files names; None also for those of others. Without a key
+        (in open mode) all are everybody's."""
+
+    async def own(self, artifact_id: str, key_id: str | None) -> None:
+        """It belongs to this key too."""
 
     def open(self, artifact_id: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """Its bytes from `start` up to, not with, `stop`, in blocks. Close it (`aclosing`) when leaving early.
@@ -69,6 +78,9 @@ class ArtifactStore(Protocol):
 
     async def prune(self) -> tuple[int, int]:
         """Delete what has expired: files of callers, then artifacts that nobody holds. How many, and how many bytes."""
+
+    def check(self, facts: MediaFacts, intake: Intake) -> None:
+        """Refuse what would not be stored, seen without storing it. Raises PolyrouteError as `put` does."""
 
     def sign(self, identifier: str, lasts: float | None = None) -> str:
         """The path of a URL that reads an artifact (or a caller's file) without a key for `lasts` seconds, the configured
@@ -94,11 +106,12 @@ class FileStore(Protocol):
         key_id: str | None,
         *,
         purpose: str | None = None,
+        sha256: str | None = None,
         after: str | None = None,
         limit: int = 10_000,
         newest_first: bool = True,
     ) -> Sequence[StoredFile]:
-        """This key's files, those that come after the file `after`."""
+        """This key's files (of these bytes), those that come after the file `after`."""
 
     async def remove(self, file_id: str, key_id: str | None) -> bool:
         """Delete a file, and its artifact unless something else keeps it; False when there was none."""
@@ -130,6 +143,10 @@ class Fetcher(Protocol):
         provider's: `bad_response`, `unavailable`, `truncated`, `timeout`; `not_found` for 404, 403 and 410, which is what
         an expired result URL answers).
         """
+
+    async def check(self, url: str, param: str) -> None:
+        """Whether a caller's URL leads to where one may look, without fetching it: somebody else will. Raises
+        PolyrouteError(invalid_request); nothing for a name that cannot be resolved here."""
 
 
 class MaskConverter(Protocol):

@@ -47,6 +47,9 @@ class JobStore(Protocol):
         Raises PolyrouteError(invalid_request) when that key was used for something else.
         """
 
+    async def known(self, order: JobOrder) -> Job | None:
+        """The job that was made of this order's idempotency key before, None when there is none. Raises as `create` does."""
+
     async def get(self, job_id: str) -> Job | None:
         """None when there is none of that id."""
 
@@ -106,7 +109,7 @@ class JobStore(Protocol):
         """Whether an error of whatever storage only says that the database is away for now."""
 
     async def beat(self, executor: str, at: float, about: str) -> None:
-        """This worker lives."""
+        """This worker lives, and holds the places of its jobs."""
 
     async def gone(self, executor: str) -> None:
         """This worker has stopped in order."""
@@ -126,8 +129,9 @@ class JobStore(Protocol):
     async def any_waiting(self) -> bool:
         """Whether there is any job to work on at all: one cheap look."""
 
-    async def lease(self, resource: str, slots: int, job: Job, until: float, at: float) -> bool:
-        """Take or renew one of the slots of a resource that all workers share; False when all are taken."""
+    async def lease(self, resource: str, slots: int, job: Job, at: float) -> bool:
+        """Take one of the slots of a resource that all workers share; False when all are taken. It is held while the worker
+        lives that has the job, and until the job ends."""
 
     async def give_back(self, resource: str, job: Job) -> None:
         """Free the slot that the job has, if any."""

@@ -196,6 +196,15 @@ class Queued(Maker, Protocol):
         """Stop the work where the provider can; otherwise nothing."""
 
 
+@runtime_checkable
+class Looking(Protocol):
+    """A maker that sees more than `fit` does when it may look at the inputs, or ask what there is."""
+
+    async def look(self, request: MediaRequest, model: str, wire: MediaWire) -> None:
+        """Look before work is accepted; it costs nothing and starts nothing. Raises PolyrouteError or AttemptFailed as `fit`
+        does: `invalid_request` for what nobody can do, `unsupported` for what this one cannot."""
+
+
 Report = Callable[[Progress], Awaitable[None]]
 """Told how far work is."""
 

@@ -24,6 +24,9 @@ class KeyStore(Protocol):
     def find(self, presented: str) -> KeyRecord | None:
         """The key that was presented, if we issued it (revoked ones included)."""
 
+    def named(self, key_id: str) -> KeyRecord | None:
+        """The key of this id (revoked ones included)."""
+
 
 class KeptResponse(msgspec.Struct, frozen=True):
     """An answer of the Responses API: `response` is the object as it was sent, `items` the JSON list of the whole

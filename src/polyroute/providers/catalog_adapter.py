@@ -118,6 +118,8 @@ class CatalogAdapter:
 
     refuses: frozenset[str] = frozenset()
     """What all models refuse behind this adapter, in the words of `model_facts`."""
+    exchange: Exchange | None = None
+    """One HTTP request is enough."""
 
     def __init__(self, row: Provider, clock: Callable[[], float] = time.time) -> None:
         self.provider = row.name
@@ -239,11 +241,6 @@ class CatalogAdapter:
     def fit(self, endpoint: Endpoint, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
         """Nothing has to be changed."""
         return request, ()
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """One HTTP request is enough."""
-        return None
 
     def quota(self, headers: Headers) -> Quota | None:
         """What rate-limit headers say is left."""

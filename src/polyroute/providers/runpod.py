@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from polyroute.ports import Endpoint, Exchange, Headers, Timeouts, Transport, WireRequest, WireResponse
+from polyroute.ports import Endpoint, Headers, Timeouts, Transport, WireRequest, WireResponse
 from polyroute.providers.catalog_adapter import CatalogAdapter
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.operations import Dialect
@@ -31,6 +31,7 @@ class RunpodAdapter(CatalogAdapter):
     def __init__(self, row: Any, pause: Pause = asyncio.sleep, **settings: Any) -> None:
         super().__init__(row, **settings)
         self._pause = pause
+        self.exchange = self._work_off
 
     def address(self, endpoint: Endpoint) -> str:
         """With the endpoint's id filled in; the queue's path is its folder."""
@@ -48,14 +49,10 @@ class RunpodAdapter(CatalogAdapter):
             return address
         return f"{address}/run" if stream else f"{address}/runsync"
 
-    @property
-    def exchange(self) -> Exchange | None:
-        """A job: submitted, waited for, cancelled when nobody wants it any more."""
-        return self._exchange
-
-    async def _exchange(
+    async def _work_off(
         self, transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
     ) -> WireResponse:
+        """A job: submitted, waited for, cancelled when nobody wants it any more."""
         path = urlsplit(request.url).path
         if not path.endswith(("/run", "/runsync")):
             return await transport.send(request, timeouts, deadline)

@@ -73,8 +73,10 @@ class Breaker:
 
     __slots__ = (
         "_bad",
+        "_bucket_ends",
         "_current",
         "_failed",
+        "_fresh",
         "_good",
         "_samples",
         "_scale",
@@ -113,12 +115,12 @@ class Breaker:
     @property
     def samples(self) -> int:
         """How many outcomes the window holds, as of the last event."""
-        return self._samples
+        return self._samples + self._fresh
 
     @property
     def failure_rate(self) -> float | None:
         """The share of failures in the window, as of the last event; None when it is empty."""
-        return self._failed / self._samples if self._samples else None
+        return self._failed / self.samples if self.samples else None
 
     # ------------------------------------------------------------ events
 
@@ -144,11 +146,9 @@ class Breaker:
         if self.state != "closed":
             self._close(now)
         self.consecutive = 0
-        number = int(now * self._scale)
-        if number > self._current:
-            self._advance(number)
-        self._good[self._current % _BUCKETS] += 1
-        self._samples += 1
+        if now >= self._bucket_ends:
+            self._advance(int(now * self._scale))
+        self._fresh += 1
 
     def fail(
         self, now: float, started: float | None = None, retry_after: float | None = None, cause: str | None = None
@@ -161,9 +161,8 @@ class Breaker:
                 self.until = max(self.until, now + min(retry_after, _LONGEST_RETRY_AFTER))
             return
         self.consecutive += 1
-        number = int(now * self._scale)
-        if number > self._current:
-            self._advance(number)
+        if now >= self._bucket_ends:
+            self._advance(int(now * self._scale))
         self._bad[self._current % _BUCKETS] += 1
         self._samples += 1
         self._failed += 1
@@ -211,9 +210,10 @@ class Breaker:
 
     def _is_enough(self) -> bool:
         settings = self.settings
-        if self._samples < settings.minimum:
+        samples = self.samples
+        if samples < settings.minimum:
             return self.consecutive >= settings.failures
-        return self._failed >= settings.failure_rate * self._samples or self.consecutive >= settings.minimum
+        return self._failed >= settings.failure_rate * samples or self.consecutive >= settings.minimum
 
     def _open(self, now: float, retry_after: float | None, cause: str | None) -> None:
         settings = self.settings
@@ -237,16 +237,22 @@ class Breaker:
         self._good = [0] * _BUCKETS
         self._bad = [0] * _BUCKETS
         self._samples = self._failed = 0
+        self._fresh = 0
         self._current = 0
+        self._bucket_ends = 0.0
 
     def _advance(self, number: int) -> None:
         """Move the window on to bucket `number`. A clock that runs backwards never gets here: it stays in its bucket."""
         if number - self._current >= _BUCKETS:
             self._forget()
         else:
+            self._good[self._current % _BUCKETS] += self._fresh
+            self._samples += self._fresh
+            self._fresh = 0
             for passed in range(self._current + 1, number + 1):
                 slot = passed % _BUCKETS
                 self._samples -= self._good[slot] + self._bad[slot]
                 self._failed -= self._bad[slot]
                 self._good[slot] = self._bad[slot] = 0
         self._current = number
+        self._bucket_ends = (number + 1) / self._scale

@@ -19,7 +19,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     `obstacle` is why it can never be used (not configured, no credential). `dialects` are those its provider speaks for
     the operation. `capabilities` and `context` (tokens) are None when unknown: then the provider decides. `tags` are
-    regions and data policies (`eu`, `no-training` …).
+    regions and data policies (`eu`, `no-training` …). `others` are the provider's models for tasks that this one is not for.
     """
 
     target: Target
@@ -29,6 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     operations: frozenset[Operation] = frozenset()
     dialects: frozenset[Dialect] = frozenset()
     capabilities: frozenset[Capability] | None = None
+    others: Mapping[Capability, tuple[str, ...]] = {}
     context: int | None = None
     tags: frozenset[str] = frozenset()
     terms: Terms = Terms()

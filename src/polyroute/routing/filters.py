@@ -36,7 +36,13 @@ def static_drop(
         return "requirement", f"lacks required {', '.join(lacking)}"
     needs = request.needs | rules.needs
     if candidate.capabilities is not None and not needs <= candidate.capabilities:
-        return "capability", f"cannot do {', '.join(sorted(needs - candidate.capabilities))}"
+        lacks = sorted(needs - candidate.capabilities)
+        others = [
+            f"{target.provider} does {name} with {', '.join(candidate.others[name])}"
+            for name in lacks
+            if name in candidate.others
+        ]
+        return "capability", "; ".join((f"cannot do {', '.join(lacks)}", *others))
     return None
 
 

@@ -9,6 +9,7 @@ from polyroute.routing.candidates import Candidate, RouteRules
 from polyroute.routing.plan import RoutePlanner
 from polyroute.routing.policies import Terms, terms_of_price
 from polyroute.types.errors import ErrorKind, PolyrouteError
+from polyroute.types.media import OPERATION_OF_TASK
 from polyroute.types.operations import MEDIA_DIALECT_OF, OPERATION_OF, Capability, Dialect, Operation, ProviderKind
 from polyroute.types.plans import DropCause, Plan, Target
 from polyroute.types.usage import Price
@@ -57,7 +58,7 @@ def route_planner(
     targets = route.targets
     if level is not None and route.split is not None:
         targets = getattr(route.split, level)
-    source = _Source(catalog, route.operation, models or {}, price, route.weights)
+    source = _Source(catalog, route.operation, models or {}, price, route.weights, asked=route.name)
     main = source.candidates(targets, by_provider_priority=route.built_in)
     chain = source.candidates(route.fallbacks, fallback=True)
     unusable = [
@@ -71,7 +72,7 @@ def chain_planner(
 ) -> RoutePlanner:
     """The planner of one of a route's separate chains, which is tried in its own order."""
     rules = RouteRules(route=route.name, operation=route.operation)
-    source = _Source(catalog, route.operation, {}, price, {})
+    source = _Source(catalog, route.operation, {}, price, {}, asked=route.name)
     return RoutePlanner(rules, source.candidates(targets))
 
 
@@ -85,6 +86,8 @@ class _Source:
         models: Mapping[Target, ModelFacts],
         price: PriceOf,
         weights: Mapping[Target, float],
+        *,
+        asked: str,
     ) -> None:
         self._providers = catalog.providers
         self._skipped = {provider.name: provider.reason for provider in catalog.skipped}
@@ -92,6 +95,8 @@ class _Source:
         self._models = models
         self._price = price
         self._weights = weights
+        self._asked = asked
+        self._tasks = [task for task, made in OPERATION_OF_TASK.items() if made is operation]
 
     def candidates(
         self, targets: Sequence[Target], *, fallback: bool = False, by_provider_priority: bool = False
@@ -117,11 +122,24 @@ class _Source:
             spoken.add(MEDIA_DIALECT_OF[self._operation])
         return frozenset(spoken)
 
+    def _others(self, target: Target, provider: Provider) -> dict[Capability, tuple[str, ...]]:
+        """What a media model is not for, and the provider's models that are."""
+        named = self._asked in (str(target), target.model)
+        return {
+            Capability(task.value): provider.media[task]
+            for task in self._tasks
+            if task in provider.media and provider.model_for(task, target.model, named=named) is None
+        }
+
     def _candidate(self, target: Target, provider: Provider, *, priority: float | None, fallback: bool) -> Candidate:
         facts = self._models.get(target) or provider.model_facts.get(target.model, _NOTHING)
         price, mark_up = facts.price, 1.0
         if price is None:
             price, mark_up = self._price(target.provider, target.model), provider.mark_up
+        capabilities = (provider.capabilities or None) if facts.capabilities is None else facts.capabilities
+        others = self._others(target, provider) if provider.media and self._tasks else {}
+        if others and capabilities is not None:
+            capabilities = frozenset(capabilities - others.keys())
         per_input, per_output, per_request = terms_of_price(price, mark_up=mark_up)
         return Candidate(
             target=target,
@@ -129,7 +147,8 @@ class _Source:
             enabled=provider.enabled,
             operations=provider.serves,
             dialects=self._dialects(provider),
-            capabilities=(provider.capabilities or None) if facts.capabilities is None else facts.capabilities,
+            capabilities=capabilities,
+            others=others,
             context=facts.context,
             tags=provider.tags | facts.tags,
             terms=Terms(

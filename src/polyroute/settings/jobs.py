@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from polyroute.settings.sections import Number, Seconds, Section, Whole
+
+_LATE = 0.5
+"""Seconds by which a sign of life may be late: workers look around that often."""
 
 
 class JobSettings(Section):
@@ -22,7 +25,19 @@ class JobSettings(Section):
     """Jobs at one local provider at once, all workers together."""
     heartbeat: Seconds = 2.0
     """Seconds between two signs of life of a worker."""
-    lost_after: Seconds = 10.0
-    """Seconds of silence after which other workers take over a worker's jobs."""
+    lost_after: Seconds = Field(default=10.0, validate_default=True)
+    """Seconds of silence after which other workers take over a worker's jobs: at least two heartbeats and half a second."""
     retention_days: Number = 30.0
     """Days for which jobs that have ended are kept; 0 keeps them."""
+
+    @field_validator("lost_after")
+    @classmethod
+    def _outlasts_heartbeats(cls, value: float, info: ValidationInfo) -> float:
+        """A worker that lives must not be taken for dead because one sign of life was late."""
+        heartbeat = info.data.get("heartbeat")
+        if heartbeat is not None and value < (least := 2 * heartbeat + _LATE):
+            raise ValueError(
+                f"`lost_after` of at least {least:g} s with a heartbeat of {heartbeat:g} s, so that no worker is taken for "
+                "dead that lives"
+            )
+        return value

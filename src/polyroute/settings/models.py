@@ -36,6 +36,9 @@ class ServerSettings(Section):
     """Worker processes."""
     max_body_mb: Whole = Field(default=64, ge=1, le=4096)
     """Largest request body in megabytes; a larger one is answered with 413."""
+    max_upload_mb: Whole = Field(default=512, ge=1, le=5120)
+    """Largest form with files (recordings, pictures, films) in megabytes: forms are kept on disk, not in memory. Uploads to
+    `/v1/files` have `artifacts.max_file_mb`."""
     public_url: str | None = None
     """Our address as providers and callers elsewhere reach it (`https://ai.example.com`). It is what links to results begin
     with, where providers fetch a caller's uploads, and where they may report to."""

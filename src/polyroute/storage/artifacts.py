@@ -13,11 +13,11 @@ from pathlib import Path
 from polyroute.mediainfo import ending_of
 from polyroute.ports import Intake
 from polyroute.storage.blobs import BlobMissingError, BlobStore, sweep
-from polyroute.storage.incoming import Incoming, ScratchError, look_at
+from polyroute.storage.incoming import Incoming, ScratchError, check_facts, look_at
 from polyroute.storage.media_index import MediaIndex
 from polyroute.storage.media_rows import KeptArtifact
 from polyroute.storage.url_signatures import UrlSigner
-from polyroute.types.artifacts import Artifact, StoredFile
+from polyroute.types.artifacts import Artifact, MediaFacts, StoredFile
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 log = logging.getLogger("polyroute.artifacts")
@@ -71,6 +71,22 @@ class ArtifactKeeper:
             await asyncio.to_thread(file.discard)
 
     async def _keep(self, file: Incoming, intake: Intake) -> Artifact:
+        artifact = await self._kept_or_new(file, intake)
+        await self.own(artifact.id, intake.owner)
+        return artifact
+
+    async def own(self, artifact_id: str, key_id: str | None) -> None:
+        """It belongs to this key too."""
+        if key_id is not None:
+            await asyncio.to_thread(self._index.own, artifact_id, key_id)
+
+    async def owned(self, artifact_id: str, key_id: str | None) -> Artifact | None:
+        """An artifact of this key; any without one."""
+        if key_id is not None and not await asyncio.to_thread(self._index.owned, artifact_id, key_id, self._clock()):
+            return None
+        return await self.stat(artifact_id)
+
+    async def _kept_or_new(self, file: Incoming, intake: Intake) -> Artifact:
         facts = await asyncio.to_thread(look_at, file, intake, self._max_pixels)
         now = round(self._clock(), 6)  # as it is stored
         retain = self._retain if intake.retain is None else intake.retain
@@ -105,6 +121,10 @@ class ArtifactKeeper:
     async def _extended(self, identifier: str, until: float | None) -> Artifact | None:
         existing = await asyncio.to_thread(self._index.extend, identifier, until)
         return None if existing is None else existing.artifact
+
+    def check(self, facts: MediaFacts, intake: Intake) -> None:
+        """Refuse what would not be stored."""
+        check_facts(facts, intake, self._max_pixels)
 
     async def stat(self, artifact_id: str) -> Artifact | None:
         """What is known of an artifact."""
@@ -241,6 +261,7 @@ class FileKeeper:
         key_id: str | None,
         *,
         purpose: str | None = None,
+        sha256: str | None = None,
         after: str | None = None,
         limit: int = 10_000,
         newest_first: bool = True,
@@ -252,7 +273,7 @@ class FileKeeper:
             if previous is None:
                 raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"There is no file '{after}'.", param="after")
         return await asyncio.to_thread(
-            self._index.list_files, key_id, self._clock(), purpose, previous, limit, newest_first
+            self._index.list_files, key_id, self._clock(), purpose, sha256, previous, limit, newest_first
         )
 
     async def remove(self, file_id: str, key_id: str | None) -> bool:

@@ -25,7 +25,7 @@ from polyroute.storage.values import timestamp_text, timestamp_value
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-SCHEMA_HEAD = "0010"
+SCHEMA_HEAD = "0011"
 """The newest migration. A test compares it with what Alembic finds."""
 
 _BUSY_SECONDS = 10.0

@@ -112,11 +112,12 @@ def look_at(file: Incoming, intake: Intake, max_pixels: int) -> MediaFacts:
         facts = inspect_media(_OpenFile(descriptor, file.size), intake.declared)
     finally:
         os.close(descriptor)
-    _check(facts, intake, max_pixels)
+    check_facts(facts, intake, max_pixels)
     return facts
 
 
-def _check(facts: MediaFacts, intake: Intake, max_pixels: int) -> None:
+def check_facts(facts: MediaFacts, intake: Intake, max_pixels: int) -> None:
+    """Raises PolyrouteError (`invalid_request`) for what was not due or should not be decoded."""
     name, expected = _named(intake.param), intake.expected
     if expected is not None and facts.family != expected:
         raise _refusal(f"{name} is {_described(facts)}; {expected} is expected here: {_POSSIBLE[expected]}.", intake)

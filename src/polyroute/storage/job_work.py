@@ -38,6 +38,9 @@ _NOBODY = (
 _LOCK_JOB = "SELECT executor, epoch, state FROM jobs WHERE id = ?"
 """SQLite transactions have the write lock from their start."""
 _TO_DO = "state IN ('queued', 'running')"
+_LEASE_LASTS = 30.0
+"""Seconds for which a slot is held without a sign of life, at least: a job that goes on elsewhere still has its slot."""
+_RENEW_LEASES = "UPDATE job_leases SET until = ? WHERE job_id IN (SELECT id FROM jobs WHERE executor = ?)"
 
 
 class JobTable(JobRecords):
@@ -46,6 +49,7 @@ class JobTable(JobRecords):
     def __init__(self, database: Database, lost_after: float) -> None:
         super().__init__(database)
         self._lost_after = lost_after
+        self._lease_lasts = max(_LEASE_LASTS, 2 * lost_after)
 
     async def claim(self, job_id: str, executor: str, at: float) -> Claim | None:
         """Take a job, unless it has ended, needs attention, or a living worker has it."""
@@ -103,7 +107,7 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             self._hold(
-                driver, job, "provider = ?, provider_model = ?, attempts = ?, percent = NULL",
+                driver, job, "provider = ?, provider_model = ?, attempts = ?",
                 (attempt.provider, attempt.model, attempt.number),
             )  # fmt: skip
             driver.execute(driver.sql(_UPSERT_ATTEMPT), attempt_values(job.id, attempt, driver))
@@ -214,6 +218,7 @@ class JobTable(JobRecords):
 
         def change(driver: Driver) -> None:
             driver.execute(driver.sql(statement), (executor, about, driver.timestamp(at)))
+            driver.execute(driver.sql(_RENEW_LEASES), (driver.timestamp(at + self._lease_lasts), executor))
 
         await self._run(change, self._lost_after)
 
@@ -294,11 +299,11 @@ class JobTable(JobRecords):
         statement = f"SELECT 1 FROM jobs WHERE {_TO_DO} LIMIT 1"  # noqa: S608
         return await self._run(lambda driver: driver.execute(driver.sql(statement)).fetchone() is not None)
 
-    async def lease(self, resource: str, slots: int, job: Job, until: float, at: float) -> bool:
-        """Take or renew a slot."""
+    async def lease(self, resource: str, slots: int, job: Job, at: float) -> bool:
+        """Take a slot, or keep the one that the job has."""
 
         def change(driver: Driver) -> bool:
-            end, moment = driver.timestamp(until), driver.timestamp(at)
+            end, moment = driver.timestamp(at + self._lease_lasts), driver.timestamp(at)
             renewed = driver.execute(
                 driver.sql("UPDATE job_leases SET until = ? WHERE resource = ? AND job_id = ?"), (end, resource, job.id)
             ).rowcount

@@ -51,6 +51,21 @@ def one_job(driver: Driver, job_id: str) -> Job | None:
     return None if row is None else read_job(row)
 
 
+def _same_key(driver: Driver, order: JobOrder) -> Job | None:
+    """The job of an order's idempotency key. Raises PolyrouteError when that was made of something else."""
+    row = driver.execute(driver.sql(f"{SELECT_JOB} WHERE idempotency = ?"), (idempotency_of(order),)).fetchone()
+    if row is None:
+        return None
+    job = read_job(row)
+    if job.order.digest != order.digest:
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST,
+            f"The Idempotency-Key {order.idempotency_key!r} was used for another request; that is job {job.id}.",
+            param="Idempotency-Key", code="idempotency_key_reused",
+        )  # fmt: skip
+    return job
+
+
 class JobRecords:
     """The callers' half of `ports.JobStore`."""
 
@@ -71,20 +86,15 @@ class JobRecords:
             new = driver.execute(driver.sql(_INSERT_JOB), new_job_values(order, driver)).rowcount > 0
             if new:
                 add_event(driver, order.id, order.created_at, "state", {"state": JobState.QUEUED.value})
-            job = one_job(driver, order.id)
-            if job is not None:
-                return job
-            row = driver.execute(driver.sql(f"{SELECT_JOB} WHERE idempotency = ?"), (idempotency_of(order),)).fetchone()
-            job = read_job(row)
-            if job.order.digest != order.digest:
-                raise PolyrouteError(
-                    ErrorKind.INVALID_REQUEST,
-                    f"The Idempotency-Key {order.idempotency_key!r} was used for another request; that is job {job.id}.",
-                    param="Idempotency-Key", code="idempotency_key_reused",
-                )  # fmt: skip
+            job = one_job(driver, order.id) or _same_key(driver, order)
+            assert job is not None  # nothing else keeps a job from being made
             return job
 
         return await self._run(change)
+
+    async def known(self, order: JobOrder) -> Job | None:
+        """The job that was made of this order's idempotency key before."""
+        return await self._run(lambda driver: _same_key(driver, order))
 
     async def get(self, job_id: str) -> Job | None:
         """None when there is none of that id."""

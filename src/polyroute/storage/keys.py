@@ -241,6 +241,10 @@ class KeyDirectory:
         recent[presented] = record
         return record
 
+    def named(self, key_id: str) -> KeyRecord | None:
+        """The key of this id (revoked ones included); a look at all of them."""
+        return next((key for key in self._known[0].values() if key.id == key_id), None)
+
     def refresh(self, driver: Driver) -> bool:
         """Read the keys again if they changed since the last time; whether they did."""
         row = driver.execute("SELECT value FROM revisions WHERE name = 'keys'").fetchone()

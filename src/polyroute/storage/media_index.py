@@ -31,7 +31,10 @@ Result = TypeVar("Result")
 
 
 class MediaIndex:
-    """Reads and writes of the tables `artifacts`, `artifact_remains` and `files`. Moments are seconds since the epoch."""
+    """Reads and writes of the tables `artifacts`, `artifact_owners`, `artifact_remains` and `files`.
+
+    Moments are seconds since the epoch.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -132,6 +135,7 @@ class MediaIndex:
                 if row is None:
                     return None
                 kept = artifact_of(row)
+                driver.execute(driver.sql("DELETE FROM artifact_owners WHERE artifact_id = ?"), (artifact_id,))
                 driver.execute(
                     driver.sql("INSERT INTO artifact_remains (blob, since) VALUES (?, ?)"),
                     (kept.blob, driver.timestamp(0)),
@@ -139,6 +143,33 @@ class MediaIndex:
             return kept
 
         return self._run(write)
+
+    def own(self, artifact_id: str, key_id: str) -> None:
+        """An artifact belongs to this key too."""
+        self._run(
+            lambda driver: driver.execute(
+                driver.sql(
+                    "INSERT INTO artifact_owners (artifact_id, key_id) VALUES (?, ?) "
+                    "ON CONFLICT (artifact_id, key_id) DO NOTHING"
+                ),
+                (artifact_id, key_id),
+            )
+        )
+
+    def owned(self, artifact_id: str, key_id: str, now: float) -> bool:
+        """Whether an artifact belongs to this key, or one of its files names it."""
+
+        def read(driver: Driver) -> bool:
+            row = driver.execute(
+                driver.sql(
+                    "SELECT 1 FROM artifact_owners WHERE artifact_id = ? AND key_id = ? UNION ALL "
+                    "SELECT 1 FROM files WHERE artifact_id = ? AND key_id = ? AND (expires_at IS NULL OR expires_at > ?)"
+                ),
+                (artifact_id, key_id, artifact_id, key_id, driver.timestamp(now)),
+            ).fetchone()
+            return row is not None
+
+        return self._run(read)
 
     def expired(self, now: float) -> list[str]:
         """Some artifacts that have expired and that no file holds."""
@@ -210,6 +241,7 @@ class MediaIndex:
         key_id: str | None,
         now: float,
         purpose: str | None,
+        sha256: str | None,
         after: StoredFile | None,
         limit: int,
         newest_first: bool,
@@ -220,6 +252,9 @@ class MediaIndex:
         if purpose is not None:
             where += " AND f.purpose = ?"
             values.append(purpose)
+        if sha256 is not None:
+            where += " AND a.sha256 = ?"
+            values.append(sha256)
         if after is not None:
             where += f" AND (f.created_at, f.id) {'<' if newest_first else '>'} (?, ?)"
             values += [after.created_at, after.id]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from polyroute.ports import Headers
 from polyroute.transport import failures
 from polyroute.transport.content import ContentDecoder, open_decoder
@@ -13,64 +15,43 @@ from polyroute.types.errors import AttemptFailed, Failure
 if TYPE_CHECKING:
     from polyroute.transport.connection import Connection
 
+ENCODINGS = frozenset({b"content-encoding", b"transfer-encoding"})
 HIGH_WATER = 128 * 1024
 """Bytes that may wait for a slow reader before the connection stops reading."""
 
 
-class Http1Answer:
+class Http1Answer(msgspec.Struct, eq=False):
     """Filled by its connection, emptied by its reader. The connection moves on when the answer has ended."""
 
-    __slots__ = (
-        "_decoder",
-        "_failure",
-        "bodiless",
-        "buffered",
-        "chunks",
-        "connection",
-        "deadline",
-        "ended",
-        "head_bytes",
-        "headers",
-        "high_water",
-        "patience",
-        "paused",
-        "phase",
-        "sent",
-        "status",
-        "stray_bytes",
-        "untouched",
-        "waiter",
-        "whole",
-    )
-
-    def __init__(self, connection: Connection, bodiless: bool) -> None:
-        self.status = 0
-        self.headers: Headers = []
-        self.connection: Connection | None = connection
-        self.chunks: list[bytes] = []
-        self.bodiless = bodiless
-        self.sent = True
-        self.ended = False
-        self.untouched = False
-        self.whole = False
-        self.paused = False
-        self.head_bytes = 0
-        self.stray_bytes = 0
-        self.buffered = 0
-        self.high_water = HIGH_WATER
-        self.waiter: asyncio.Future[None] | None = None
-        self.deadline = 0.0
-        self.phase = ""
-        self.patience: float | None = None
-        self._failure: Failure | None = None
-        self._decoder: ContentDecoder | None = None
+    connection: Connection | None
+    bodiless: bool
+    status: int = 0
+    headers: Headers = []
+    chunks: list[bytes] = []
+    sent: bool = True
+    encoded: bool = False
+    ended: bool = False
+    untouched: bool = False
+    whole: bool = False
+    paused: bool = False
+    head_bytes: int = 0
+    stray_bytes: int = 0
+    buffered: int = 0
+    high_water: int = HIGH_WATER
+    waiter: asyncio.Future[None] | None = None
+    deadline: float = 0.0
+    phase: str = ""
+    patience: float | None = None
+    failure: Failure | None = None
+    """Why the answer will not be completed."""
+    _decoder: ContentDecoder | None = None
 
     # ------------------------------------------------------------ for the connection
 
     def fail(self, failure: Failure) -> None:
         """The answer will not be completed; what has arrived of it can still be read."""
-        if self._failure is None and not self.ended:
-            self._failure = failure
+        if self.failure is None and not self.ended:
+            self.failure = failure
         self.wake()
 
     def wake(self) -> None:
@@ -86,43 +67,40 @@ class Http1Answer:
 
     async def wait(self, deadline: float, phase: str, patience: float | None = None) -> None:
         """Until something happened. A timeout is a failure, a cancellation aborts the request."""
-        connection = self.connection
-        if connection is None:
+        if self.connection is None:
             return
-        self.deadline = deadline
-        self.phase = phase
-        self.patience = patience
-        self.waiter = connection.loop.create_future()
-        connection.arm(deadline)
         try:
-            await self.waiter
+            await self.expect(self.connection, deadline, phase, patience)
         except asyncio.CancelledError:
             self.abort()
             raise
-        finally:
-            self.waiter = None
 
-    @property
-    def failure(self) -> Failure | None:
-        """Why the answer will not be completed."""
-        return self._failure
+    def expect(
+        self, connection: Connection, deadline: float, phase: str, patience: float | None = None
+    ) -> asyncio.Future[None]:
+        """What is done when something happened. Whoever waits for it aborts the answer when cancelled."""
+        self.deadline = deadline
+        self.phase = phase
+        self.patience = patience
+        waiter = self.waiter = connection.loop.create_future()
+        if deadline < connection.armed:
+            connection.arm(deadline)
+        return waiter
 
     def check(self) -> None:
         """Raises AttemptFailed when the answer failed, and leaves no connection behind."""
-        if self._failure is not None:
+        if self.failure is not None:
             self.abort()
-            raise AttemptFailed(self._failure)
+            raise AttemptFailed(self.failure)
 
     def open(self) -> None:
-        """The headers stand: look at them. Raises AttemptFailed (`bad_response`) when the body cannot be understood."""
-        encoded = False
+        """The headers stand, and tell of encodings. Raises AttemptFailed (`bad_response`) when the body cannot be
+        understood."""
         for name, value in self.headers:
-            if name == b"content-encoding":
-                encoded = True
-            elif name == b"transfer-encoding" and value.lower() not in {b"chunked", b"identity"}:
+            if name == b"transfer-encoding" and value.lower() not in {b"chunked", b"identity"}:
                 self.abort()
                 raise AttemptFailed(failures.bad_response("the answer has an unknown transfer encoding"))
-        if encoded and not self.bodiless:
+        if not self.bodiless:
             self._decode_with_headers()
 
     def _decode_with_headers(self) -> None:
@@ -136,7 +114,7 @@ class Http1Answer:
 
     def rest(self) -> bytes | None:
         """The whole body where it is there and need not be decoded; else None."""
-        if not self.ended or self._decoder is not None or self._failure is not None:
+        if not self.ended or self._decoder is not None or self.failure is not None:
             return None
         chunks = self.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -168,7 +146,7 @@ class Http1Answer:
         chunks = self.chunks
         self.whole = True
         self.high_water = limit
-        while not self.ended and self._failure is None:
+        while not self.ended and self.failure is None:
             if self.buffered > limit:
                 self.buffered = sum(map(len, chunks))
                 if self.buffered > limit:

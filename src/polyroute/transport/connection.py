@@ -8,7 +8,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from polyroute.transport.answer import Http1Answer
+from polyroute.transport.answer import ENCODINGS, Http1Answer
 from polyroute.transport.failures import bad_response, describe, timed_out, truncated, unavailable
 from polyroute.types.errors import Failure
 
@@ -46,7 +46,6 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_armed",
         "_feed",
         "_fields",
         "_maximum",
@@ -56,6 +55,7 @@ class Connection(asyncio.Protocol):
         "_timer",
         "_writable",
         "answer",
+        "armed",
         "chunks",
         "idle_since",
         "loop",
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._feed = self._parser.feed_data
         self._timer: asyncio.TimerHandle | None = None
-        self._armed = _NEVER
+        self.armed = _NEVER
         self._writable = True
         self._reusable = False
 
@@ -94,10 +94,10 @@ class Connection(asyncio.Protocol):
 
     def arm(self, deadline: float) -> None:
         """Wake the answer's reader at its deadline."""
-        if deadline < self._armed:
+        if deadline < self.armed:
             if self._timer is not None:
                 self._timer.cancel()
-            self._armed = deadline
+            self.armed = deadline
             self._timer = self.loop.call_at(deadline, self._tick)
 
     def discard(self) -> None:
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        self._armed = _NEVER
+        self.armed = _NEVER
         answer = self.answer
         if answer is None or answer.waiter is None or answer.waiter.done():
             return
@@ -214,7 +214,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or trailer, which go where nobody looks."""
-        self._fields.append((name.lower(), value))
+        name = name.lower()
+        self._fields.append((name, value))
+        if name in ENCODINGS and self.answer is not None:
+            self.answer.encoded = True
 
     def on_headers_complete(self) -> None:
         """The head of an answer stands: 1xx ones announce another."""

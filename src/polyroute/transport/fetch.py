@@ -33,6 +33,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _GONE = frozenset((401, 403, 404, 410))
 _BUSY = frozenset((408, 425, 429))
+_LOOK_UP = 5.0
 _BASE64_BLOCK = 1 << 18  # a multiple of four
 _CALLERS = frozenset((ErrorKind.TOO_LARGE, ErrorKind.INVALID_REQUEST))
 
@@ -75,6 +76,17 @@ class SafeFetcher:
             kind = failure.kind if failure.kind in _CALLERS else ErrorKind.INVALID_REQUEST
             named = "The URL" if param is None else f"'{param}'"
             raise PolyrouteError(kind, f"{named} cannot be fetched: {failure.message}.", param=param) from error
+
+    async def check(self, url: str, param: str) -> None:
+        """Refuse a caller's URL that leads to where nobody may look; see the port."""
+        try:
+            address = parse_address(url)
+            order = FetchOrder(url=url, intake=Intake(origin="check", param=param), from_caller=True)
+            await self._check(address, order, trusted=False, deadline=_now() + _LOOK_UP)
+        except AttemptFailed as error:
+            if error.failure.kind in _CALLERS:
+                message = f"'{param}' cannot be fetched: {error.failure.message}."
+                raise PolyrouteError(ErrorKind.INVALID_REQUEST, message, param=param) from error
 
     async def _fetch(self, order: FetchOrder) -> Artifact:
         if order.url[:5].lower() == "data:":

@@ -67,10 +67,7 @@ class Http1Transport:
             kept = self._start(request)
         _, origin, head, bodiless = kept
         length = len(body) if isinstance(body, bytes) else body.length
-        if length or not bodiless:
-            head = b"%bcontent-length: %d\r\n\r\n" % (head, length)
-        else:
-            head += b"\r\n"
+        head = b"%bcontent-length: %d\r\n\r\n" % (head, length) if length or not bodiless else head + b"\r\n"
         now = loop.time()
         if now >= deadline:
             raise AttemptFailed(failures.timed_out(failures.BEFORE))
@@ -78,20 +75,29 @@ class Http1Transport:
         while True:
             if connection is None:
                 connection, kept_alive = await self._connect(origin, loop, timeouts.connect, deadline), False
+                now = loop.time()
             answer = Http1Answer(connection, bodiless and request.method == "HEAD")
             connection.begin(answer)
-            if length > LONG or not isinstance(body, bytes):
+            if not isinstance(body, bytes) or length > LONG:
                 await _send_blocks(answer, head, body, timeouts.headers, deadline)
+                now = loop.time()
             elif length <= _JOINED:
                 connection.transport.write(head + body)
             else:
                 connection.transport.writelines((head, body))
-            limit = loop.time() + timeouts.headers
-            patience = timeouts.headers if limit < deadline else None
-            while not answer.status and answer.failure is None:
-                await answer.wait(min(limit, deadline), failures.HEADERS, patience)
+            limit = now + timeouts.headers
+            patience: float | None = timeouts.headers
+            if limit >= deadline:
+                limit, patience = deadline, None
+            while not answer.status and answer.failure is None:  # as `answer.wait`, with one coroutine less
+                try:
+                    await answer.expect(connection, limit, failures.HEADERS, patience)
+                except asyncio.CancelledError:
+                    answer.abort()
+                    raise
             if answer.status:
-                answer.open()
+                if answer.encoded:
+                    answer.open()
                 return answer
             if not (kept_alive and answer.untouched):
                 answer.check()

@@ -61,22 +61,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def input_total(self) -> int | None:
         """All prompt tokens, cached, audio and image ones included; None when nothing is known."""
-        total = self.input
-        for part in (
-            self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input,
-        ):  # fmt: skip
-            if part is not None:
-                total = part if total is None else total + part
-        return total
+        total = (
+            (self.input or 0) + (self.cache_read or 0) + (self.cache_write_5m or 0) + (self.cache_write_1h or 0)
+            + (self.audio_input or 0) + (self.image_input or 0)
+        )  # fmt: skip
+        if total or self.input is not None:
+            return total
+        rest = (self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input)
+        return None if rest == (None, None, None, None, None) else total
 
     @property
     def output_total(self) -> int | None:
         """All completion tokens, reasoning, audio and images included; None when nothing is known."""
-        total = self.output
-        for part in (self.reasoning, self.audio_output, self.image_output):
-            if part is not None:
-                total = part if total is None else total + part
-        return total
+        total = (self.output or 0) + (self.reasoning or 0) + (self.audio_output or 0) + (self.image_output or 0)
+        if total or self.output is not None:
+            return total
+        return None if (self.reasoning, self.audio_output, self.image_output) == (None, None, None) else total
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):

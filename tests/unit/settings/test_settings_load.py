@@ -74,7 +74,7 @@ routes:
         "polyroute.yaml:1: server.workers: wrong value, given 'none' (expected a whole number)",
         (
             "polyroute.yaml:1: server.prot: unknown key; did you mean port? "
-            "(expected one of host, port, workers, max_body_mb, public_url)"
+            "(expected one of host, port, workers, max_body_mb, max_upload_mb, public_url)"
         ),
         (
             "polyroute.yaml:1: server.host: auth.mode is open, and 0.0.0.0 can be reached from other machines (expected "
@@ -124,6 +124,16 @@ routes:
             "(expected one of chat, embed, moderate, image, speech, transcription, video, music, compose)"
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "key", "least"),
+    [("lost_after: 2", "jobs.lost_after", "4.5"), ("heartbeat: 30", "jobs", "60.5"), ("heartbeat: 5", "jobs", "10.5")],
+)
+def test_workers_may_not_be_taken_for_dead_between_two_heartbeats(tmp_path, jobs, key, least):
+    (told,) = refused(tmp_path, f"jobs: {{{jobs}}}")
+    assert told.startswith(f"polyroute.yaml:1: {key}: ")
+    assert f"`lost_after` of at least {least} s" in told
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):
@@ -261,7 +271,7 @@ def test_a_wrong_variable_is_named(tmp_path):
         "POLYROUTE_ROUTES__A__TARGETS: routes.a.targets: is neither a list nor a mapping in YAML (expected for example [a, b])",
         (
             "POLYROUTE_SERVER__PROT: server.prot: unknown key; did you mean port? "
-            "(expected one of host, port, workers, max_body_mb, public_url)"
+            "(expected one of host, port, workers, max_body_mb, max_upload_mb, public_url)"
         ),
         "POLYROUTE_SERVER__WORKERS: server.workers: wrong value, given 'many' (expected a whole number)",
     ]

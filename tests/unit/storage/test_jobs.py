@@ -153,13 +153,13 @@ async def test_keys_see_their_own_jobs_page_by_page(table: JobTable) -> None:
 
 async def test_places_at_local_compute_are_shared_by_all_and_free_themselves(table: JobTable) -> None:
     jobs = [await table.create(order(f"job_{number}")) for number in range(3)]
-    assert await table.lease("ffmpeg", 2, jobs[0], until=30.0, at=0.0)
-    assert await table.lease("ffmpeg", 2, jobs[1], until=30.0, at=0.0)
-    assert not await table.lease("ffmpeg", 2, jobs[2], until=30.0, at=0.0)
-    assert await table.lease("ffmpeg", 2, jobs[0], until=90.0, at=20.0), "renewed"
-    assert await table.lease("ffmpeg", 2, jobs[2], until=90.0, at=40.0), "the second one's ran out"
+    assert await table.lease("ffmpeg", 2, jobs[0], at=0.0)
+    assert await table.lease("ffmpeg", 2, jobs[1], at=0.0)
+    assert not await table.lease("ffmpeg", 2, jobs[2], at=0.0)
+    assert await table.lease("ffmpeg", 2, jobs[0], at=20.0), "renewed"
+    assert await table.lease("ffmpeg", 2, jobs[2], at=40.0), "the second one's ran out"
     await table.give_back("ffmpeg", jobs[0])
-    assert await table.lease("ffmpeg", 2, jobs[1], until=90.0, at=40.0)
+    assert await table.lease("ffmpeg", 2, jobs[1], at=40.0)
 
 
 async def test_what_others_want_of_a_worker_is_told_once(table: JobTable) -> None:
@@ -183,3 +183,21 @@ async def test_jobs_that_ended_are_forgotten_in_time_and_others_are_not(table: J
     assert not await table.remove("job_2")
     assert await table.prune(2000.0) == 1
     assert [job.id for job in await table.list(any_key=True)] == ["job_2"]
+
+
+async def test_a_slot_is_held_while_its_worker_lives_and_until_the_job_ends(table: JobTable) -> None:
+    for identifier in ("job_1", "job_2"):
+        await table.create(order(identifier))
+    now = time.time()
+    first = await claimed(table, "one", now)
+    second = await claimed(table, "two", now, "job_2")
+    assert await table.lease("ffmpeg", 1, first.job, now)
+    assert await table.lease("ffmpeg", 1, first.job, now)
+    assert not await table.lease("ffmpeg", 1, second.job, now + 20)
+    await table.beat("one", now + 25, "test")
+    assert not await table.lease("ffmpeg", 1, second.job, now + 50)  # however long the work takes
+    assert await table.lease("ffmpeg", 1, second.job, now + 56)  # nobody heard of its worker since
+    await table.finish(second.job, JobEnd(state=JobState.SUCCEEDED, at=now))
+    assert await table.lease("ffmpeg", 1, first.job, now + 57)
+    await table.give_back("ffmpeg", first.job)
+    assert await table.lease("ffmpeg", 1, second.job, now + 58)

@@ -17,10 +17,12 @@ from polyroute.ports import FetchOrder, Intake
 from polyroute.transport.fetch import FetchPolicy, SafeFetcher
 from polyroute.transport.guard import read_allow_list
 from polyroute.transport.tls import client_context
+from polyroute.types.artifacts import Artifact
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from support.hostile_server import Peer, answering, hostile_server
 from support.media_files import PNG, mp4
 from support.media_store import MediaStore, media_store
+from support.warped_clock import warped_clock
 
 INTAKE = Intake(origin="test", param="image")
 LOCAL = read_allow_list(["127.0.0.1"])
@@ -199,22 +201,105 @@ async def test_https_is_checked_by_name_though_connected_by_address(store: Media
         assert "TLS" in (await failure(made, wrong)).message
 
 
-async def test_a_drip_ends_at_the_deadline_and_silence_sooner(store: MediaStore) -> None:
-    async def drip(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(ok(PNG, length=100_000)[:-1])
-        while True:
-            await asyncio.sleep(0.02)
-            await peer.send(b"x")
+class Noticing:
+    """A store that tells when the first bytes of a download have come."""
 
-    async with hostile_server(drip) as server:
-        told = await refusal(fetcher(store, timeout=0.3), from_caller(server.url))
-        assert "the deadline passed" in told.message
-        order = FetchOrder(url=server.url, intake=INTAKE, timeout=0.2)
-        assert (await failure(fetcher(store), order)).kind is ErrorKind.TIMEOUT
-    async with hostile_server(answering(ok(PNG, length=100), then=Peer.gone)) as server:
-        assert "timed out after 0.1 s" in (await refusal(fetcher(store, idle=0.1), from_caller(server.url))).message
+    def __init__(self, store: MediaStore) -> None:
+        self.begun = asyncio.Event()
+        self._put = store.artifacts.put
+
+    async def put(self, chunks: AsyncIterator[bytes], intake: Intake) -> Artifact:
+        async def noticed() -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                self.begun.set()
+                yield chunk
+
+        return await self._put(noticed(), intake)
+
+
+async def test_a_drip_ends_at_the_deadline(store: MediaStore) -> None:
+    with warped_clock() as clock:
+        for order_timeout in (None, 40.0):
+            noticing = Noticing(store)
+
+            async def drip(peer: Peer, begun: asyncio.Event = noticing.begun) -> None:
+                await peer.request()
+                await peer.send(ok(PNG, length=100_000)[:-1])
+                await begun.wait()
+                clock.jump(61.0)
+                while True:
+                    await peer.send(b"x")
+                    await asyncio.sleep(0)
+
+            async with hostile_server(drip) as server:
+                made = SafeFetcher(noticing, FetchPolicy(allowed=LOCAL, timeout=60.0, idle=1e6))  # type: ignore[arg-type] # as much as is used
+                if order_timeout is None:
+                    assert "the deadline passed" in (await refusal(made, from_caller(server.url))).message
+                else:
+                    order = FetchOrder(url=server.url, intake=INTAKE, timeout=order_timeout)
+                    assert (await failure(made, order)).kind is ErrorKind.TIMEOUT
     assert store.stored() == []
+
+
+async def test_silence_ends_a_download_before_its_deadline(store: MediaStore) -> None:
+    async with hostile_server(answering(ok(PNG, length=100), then=Peer.gone)) as server:
+        made = fetcher(store, idle=0.1, timeout=1e6)
+        assert "timed out after 0.1 s" in (await refusal(made, from_caller(server.url))).message
+    assert store.stored() == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0x7f.1",
+        "127.1",
+        "localhost",
+        "LOCALHOST",
+        "[::ffff:7f00:1]",
+        "[::]",
+        "0",
+    ],
+)
+async def test_loopback_in_every_spelling_is_loopback(store: MediaStore, host: str) -> None:
+    async with hostile_server(answering(ok(PNG))) as server:
+        port = server.url.rpartition(":")[2].strip("/")
+        made = SafeFetcher(store.artifacts, FetchPolicy())  # with the system's own resolver
+        for url in (f"http://{host}:{port}/a.png", f"https://{host}:{port}/a.png"):
+            told = (await refusal(made, from_caller(url))).message
+            assert "only public ones" in told or "cannot be resolved" in told or "is no" in told
+            if host not in ("[::]", "0"):
+                assert "loopback" in told
+            with pytest.raises(PolyrouteError) as refused:
+                await made.check(url, "image")
+            assert refused.value.param == "image"
+    assert store.stored() == []
+
+
+async def test_a_redirect_may_lead_to_another_port_only_where_the_address_may_be_asked(store: MediaStore) -> None:
+    async with hostile_server(answering(ok(PNG))) as inner:
+        for target in (
+            inner.url.replace("127.0.0.1", "127.0.0.2"),
+            "http://[::ffff:127.0.0.2]/",
+            "http://user:pw@8.8.8.8/",
+        ):
+            async with hostile_server(answering(redirect(target))) as server:
+                error = await refusal(fetcher(store), from_caller(server.url))
+                assert error.kind is ErrorKind.INVALID_REQUEST
+                assert "pw" not in error.message
+    assert store.stored() == []
+
+
+async def test_what_is_only_checked_is_not_fetched(store: MediaStore) -> None:
+    made = fetcher(store, resolves={"rebinding.test": ["10.0.0.1"], "fine.test": ["8.8.8.8"]})
+    await made.check("https://fine.test/a.png", "image")
+    await made.check("https://unknown.test/a.png", "image")
+    with pytest.raises(PolyrouteError, match="private"):
+        await made.check("https://rebinding.test/a.png", "image")
+    with pytest.raises(PolyrouteError, match="http"):
+        await made.check("file:///etc/passwd", "image")
 
 
 async def test_a_length_that_lies_is_not_believed(store: MediaStore) -> None:

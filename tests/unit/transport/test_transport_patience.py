@@ -10,6 +10,7 @@ from polyroute.ports import Timeouts, Transport
 from polyroute.transport.http1 import Http1Transport
 from polyroute.types.errors import ErrorKind
 from support.hostile_server import Peer, hostile_server
+from support.warped_clock import warped_clock
 from support.wire_calls import OK, SIZED, Upload, failure_of, post, soon, whole
 
 BRIEF = 0.05
@@ -122,15 +123,19 @@ async def test_a_server_that_reads_nothing_times_out_while_sending(transport: Tr
 
 
 async def test_a_slow_upload_is_not_a_missing_answer(transport: Transport) -> None:
-    async def behave(peer: Peer) -> None:
-        await peer.reader.readuntil(b"\r\n\r\n")
-        for _ in range(4):
-            await peer.reader.readexactly(400 * 65536 // 4)
-            await asyncio.sleep(0.3)  # the time that a slow line takes
-        await peer.send(SIZED)
+    quarter = 400 * 65536 // 4  # more than lies between the two sides, so that each means that more was sent
+    with warped_clock() as clock:
 
-    async with hostile_server(behave) as server:
-        assert await whole(transport, server.url, Upload(count=400), timeouts=Timeouts(headers=1.0)) == b"hello"
+        async def behave(peer: Peer) -> None:
+            await peer.reader.readuntil(b"\r\n\r\n")
+            for _ in range(4):
+                await peer.reader.readexactly(quarter)
+                clock.jump(0.6 * 60.0)  # the time that a slow line takes
+            await peer.send(SIZED)
+
+        async with hostile_server(behave, receive_buffer=4096) as server:
+            timeouts = Timeouts(connect=60.0, headers=60.0, idle=60.0, total=1e6)
+            assert await whole(transport, server.url, Upload(count=400), timeouts=timeouts, within=1e6) == b"hello"
 
 
 # ---------------------------------------------------------------- callers that leave

@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from polyroute.types.usage import Usage
 
 _TICKS_PER_USD = 10_000_000_000
 _MONEY_FIELDS = frozenset({"cost", "cost_in_usd_ticks", "usd_spent"})
-_NO_DETAILS: dict[str, Any] = {}
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Inputs(msgspec.Struct, gc=False):
+    """What is in the prompt."""
+
+    cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+
+
+class _Outputs(msgspec.Struct, gc=False):
+    """What is in the completion."""
+
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+
+
+class _Ordinary(msgspec.Struct, gc=False):
+    """OpenAI's own record."""
+
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: _Count
+    prompt_tokens_details: _Inputs | None = None
+    completion_tokens_details: _Outputs | None = None
+
+
+_NO_INPUTS, _NO_OUTPUTS = _Inputs(), _Outputs()
 
 
 def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> Usage:
@@ -71,35 +101,25 @@ def observe_usage(usage: dict[str, Any], meta: dict[str, Any] | None = None) -> 
 
 def _observe_ordinary(usage: dict[str, Any]) -> Usage | None:
     """As `observe_usage`, for a record of OpenAI's own shape whose counts agree with each other; None for any other."""
-    get = usage.get
-    prompt, completion = get("prompt_tokens"), get("completion_tokens")
-    inputs, outputs = get("prompt_tokens_details"), get("completion_tokens_details")
-    if (
-        prompt.__class__ is not int
-        or completion.__class__ is not int
-        or get("total_tokens") != prompt + completion
-        or len(usage) != 3 + (inputs is not None) + (outputs is not None)  # nothing else is told
-    ):
+    try:
+        told = msgspec.convert(usage, _Ordinary)
+    except msgspec.ValidationError:
         return None
-    inputs, outputs = inputs or _NO_DETAILS, outputs or _NO_DETAILS
-    if inputs.__class__ is not dict or outputs.__class__ is not dict:
+    prompt, completion = told.prompt_tokens, told.completion_tokens
+    inputs, outputs = told.prompt_tokens_details, told.completion_tokens_details
+    known = 3 + (inputs is not None) + (outputs is not None)
+    if told.total_tokens != prompt + completion or len(usage) != known:  # something else is told
         return None
-    cached, written, audio_in = (
-        inputs.get("cached_tokens"),
-        inputs.get("cache_write_tokens"),
-        inputs.get("audio_tokens"),
-    )
-    reasoning, audio_out = outputs.get("reasoning_tokens"), outputs.get("audio_tokens")
-    for count in (cached, written, audio_in, reasoning, audio_out):
-        if count is not None and (count.__class__ is not int or count < 0):
-            return None
-    told = (cached or 0) + (written or 0) + (audio_in or 0)
-    hidden = (reasoning or 0) + (audio_out or 0)
-    if told > prompt or hidden > completion:
+    inputs, outputs = inputs or _NO_INPUTS, outputs or _NO_OUTPUTS
+    cached, written, heard = inputs.cached_tokens, inputs.cache_write_tokens, inputs.audio_tokens
+    reasoning, spoken = outputs.reasoning_tokens, outputs.audio_tokens
+    visible_input = prompt - (cached or 0) - (written or 0) - (heard or 0)
+    visible_output = completion - (reasoning or 0) - (spoken or 0)
+    if visible_input < 0 or visible_output < 0:
         return None
     return Usage(
-        input=prompt - told, cache_read=cached, cache_write_5m=written, output=completion - hidden, reasoning=reasoning,
-        audio_input=audio_in, audio_output=audio_out, raw=usage,
+        input=visible_input, cache_read=cached, cache_write_5m=written, output=visible_output, reasoning=reasoning,
+        audio_input=heard, audio_output=spoken, raw=usage,
     )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ _LONGEST_SPEECH = 100_000
 _OURS = frozenset({"model", "stream", "partial_images", "polyroute", "async", "response_format", "stream_format"})
 TRANSCRIPT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 SPEECH_FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+"""Those of OpenAI itself."""
+_MORE_SPEECH_FORMATS = ("ogg", "webm", "m4a", "mulaw", "ulaw", "alaw")
+"""Those that only others make."""
 IMAGE_FORMATS = ("png", "jpeg", "webp", "gif", "svg")
 
 
@@ -100,7 +103,7 @@ def _speech(fields: Fields) -> MediaRequest:
     if voice is not None and not isinstance(voice, str):
         raise refuse("'voice' must be a voice's name, or an object with its id.", "voice")
     given = fields.take("response_format")
-    if given is not None and given not in SPEECH_FORMATS:
+    if given is not None and given not in (*SPEECH_FORMATS, *_MORE_SPEECH_FORMATS):
         raise refuse(f"'response_format' is {given!r}; possible are {', '.join(SPEECH_FORMATS)}.", "response_format")
     return MediaRequest(
         task=Task.SPEECH,

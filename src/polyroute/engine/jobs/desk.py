@@ -13,15 +13,17 @@ from polyroute.engine.admission import check_route
 from polyroute.engine.envelope import new_request_id
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.bells import Bells
+from polyroute.engine.jobs.taking import Fit, look, take_inputs
 from polyroute.engine.jobs.walk import call_of
 from polyroute.engine.jobs.worker import JobWorker
-from polyroute.engine.media.inputs import Inputs
-from polyroute.engine.media.lane import MediaFloor
+from polyroute.engine.lanes import Conversation
+from polyroute.engine.media.lane import MediaFloor, chosen_model
+from polyroute.engine.settlement import Settlement
 from polyroute.ports import NO_OPTIONS, Call, Options
 from polyroute.ports.jobs import JobStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.jobs import Job, JobEvent, JobOrder, JobState, JobWebhook, Surface
-from polyroute.types.media import MediaInput, MediaRequest
+from polyroute.types.media import MediaRequest
 from polyroute.types.records import KeyRecord
 
 _LOOK = 0.5
@@ -64,7 +66,8 @@ class JobDesk:
         return self._floor
 
     async def submit(self, new: NewJob, key: KeyRecord | None) -> Job:
-        """Take an order: checked as far as it can be before anybody is asked, then durable. Raises PolyrouteError."""
+        """Take an order: checked as far as it can be before anybody is asked, then durable. Raises PolyrouteError. An order
+        that was taken under the same idempotency key before is not checked again."""
         if new.idempotency_key is not None and not 0 < len(new.idempotency_key) <= _LONGEST_KEY:
             raise PolyrouteError(
                 ErrorKind.INVALID_REQUEST, f"'Idempotency-Key' must have 1 to {_LONGEST_KEY} characters.",
@@ -76,20 +79,26 @@ class JobDesk:
             task=new.request.task, model=new.model, request=new.request, created_at=now,
             deadline=now + (new.options.timeout or self.deadline), surface=new.surface,
             options=b"{}" if new.options is NO_OPTIONS else msgspec.json.encode(new.options),
-            key_id=None if key is None else key.id, user_id=new.options.user or (key.user_id if key is not None else None),
+            key_id=None if key is None else key.id, user_id=(None if key is None else key.user_id) or new.options.user,
             details=new.details, webhook=new.webhook, idempotency_key=new.idempotency_key, digest=new.digest,
         )  # fmt: skip
+        if order.idempotency_key is not None and (known := await self.store.known(order)) is not None:
+            return known
         call = msgspec.structs.replace(call_of(order), key=key)
-        self.check(call, new.request)
+        fit = self.check(call, new.request)
+        if new.webhook is not None:
+            await self._floor.storage.fetcher.check(new.webhook.url, "webhook")
+        await self.afford(call)
         self._admit(call)
-        request = await self._take_inputs(new.request, order)
+        request = await take_inputs(new.request, order, self._floor, anything=key is not None and key.operator)
+        await look(fit, request, order, self._gateway, self._floor)
         job = await self.store.create(msgspec.structs.replace(order, request=request))
         if self.worker is not None:
             self.worker.nudge()
         return job
 
-    def check(self, call: Call, request: MediaRequest) -> None:
-        """Whether somebody could be asked this. Raises PolyrouteError."""
+    def check(self, call: Call, request: MediaRequest) -> Fit:
+        """The first who could be asked this. Raises PolyrouteError."""
         gateway, runtime = self._gateway, self._gateway.runtime
         choice = runtime.choose(call.model, call.operation)
         check_route(call, choice.name)
@@ -98,7 +107,11 @@ class JobDesk:
         refusals: list[PolyrouteError] = []
         for target in planned.plan.targets:
             provider = runtime.providers[target.provider]
-            model = provider.row.model_for(request.task, target.model)
+            try:
+                model = chosen_model(provider.row, request.task, target, call.model)
+            except PolyrouteError as refusal:
+                refusals.append(refusal)
+                continue
             maker = None if provider.media is None else provider.media.maker(request.task, model)
             if maker is None:
                 refusals.append(
@@ -110,9 +123,29 @@ class JobDesk:
             except PolyrouteError as refusal:
                 refusals.append(refusal)
             else:
-                break
-        else:
-            raise next((one for one in refusals if one.param not in (None, "task")), refusals[0])
+                return Fit(target, provider, model, maker, request, len(planned.plan.targets) == 1)
+        raise next((one for one in refusals if one.param not in (None, "task")), refusals[0])
+
+    async def afford(self, call: Call) -> None:
+        """Whether the budgets have what this may cost at some target. Nothing stays held: who works on it holds what it
+        costs by then. Raises PolyrouteError(over_budget)."""
+        gateway, runtime = self._gateway, self._gateway.runtime
+        if gateway.budgets is None:
+            return
+        asked = msgspec.structs.replace(call)  # a soft limit changes the wishes of a call
+        settlement = Settlement(asked, gateway.ledger, runtime.prices, gateway.teams)
+        choice = await gateway.account(
+            Conversation(asked), runtime.choose(call.model, call.operation), runtime, settlement
+        )
+        if settlement.hold is None:
+            return
+        planned = gateway.planning.plan(runtime, choice, asked, asyncio.get_running_loop().time())
+        refusal = await settlement.hold.lacks(
+            [(runtime.providers[target.provider], target) for target in planned.plan.targets]
+        )
+        if refusal is not None:
+            refusal.headers = tuple(settlement.hold.headers())
+            raise refusal
 
     def _admit(self, call: Call) -> None:
         gateway = self._gateway
@@ -122,24 +155,6 @@ class JobDesk:
             admitted = gateway.limits.admit(call, choice.name, choice.limits, now)
             for limiter in admitted.limiters:
                 limiter.settle(call.id, now)
-
-    async def _take_inputs(self, request: MediaRequest, order: JobOrder) -> MediaRequest:
-        """Inputs are fetched and looked at before anybody is asked, and kept until the job must have ended."""
-        if not request.inputs:
-            return request
-        inputs = Inputs(self._floor.storage, request, order.key_id)
-        taken: list[MediaInput] = []
-        try:
-            for item in request.inputs:
-                artifact = await inputs.artifact(item)
-                await self._floor.storage.artifacts.keep(artifact.id, order.deadline)
-                kept = item
-                if item.url is None or item.url.startswith("data:"):
-                    kept = msgspec.structs.replace(item, url=None, artifact=artifact.id, media_type=artifact.media_type)
-                taken.append(kept)
-        finally:
-            await inputs.aclose()
-        return msgspec.structs.replace(request, inputs=tuple(taken))
 
     # ---------------------------------------------------------------- what there is
 

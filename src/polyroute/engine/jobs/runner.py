@@ -12,6 +12,7 @@ import msgspec
 
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.bells import Bells
+from polyroute.engine.jobs.places import Places
 from polyroute.engine.jobs.walk import JobWalk, Parked
 from polyroute.engine.media.lane import MediaFloor
 from polyroute.ports.jobs import Claim, JobEnd, JobLost, JobStore
@@ -66,6 +67,7 @@ class JobRunner:
         self._walks: dict[str, JobWalk] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._composites: set[str] = set()
+        self._places = Places(store)
         self._stopped = False
         self.pipelines: Composite | None = None
         self._given_back = asyncio.Event()
@@ -120,7 +122,7 @@ class JobRunner:
             return
         try:
             walk = JobWalk(
-                claim, self._gateway, self._floor, self._store, self._bells,
+                claim, self._gateway, self._floor, self._store, self._bells, self._places,
                 patience=self._pace.patience, slots=self._pace.slots,
             )  # fmt: skip
         except Exception:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from polyroute.engine.jobs.bells import Bells
+from polyroute.engine.jobs.places import Places
 from polyroute.engine.settlement import Settlement
 from polyroute.ports import ArtifactStore, Intake
 from polyroute.ports.jobs import Claim, JobLost, JobStore
@@ -21,9 +22,6 @@ from polyroute.types.records import AttemptRecord
 
 T = TypeVar("T")
 
-_LEASE = 30.0
-"""Seconds for which a place at local compute is held without being renewed."""
-_LEASE_LOOK = 0.5
 _LONGEST_LOG = 2000
 
 
@@ -32,9 +30,9 @@ class JobTracker:
 
     def __init__(
         self, claim: Claim, store: JobStore, settlement: Settlement, artifacts: ArtifactStore, bells: Bells, *,
-        slots: dict[str, int],
+        places: Places, limited: dict[str, int],
     ) -> None:  # fmt: skip
-        """`slots`: how many jobs may be at a local provider at once, all workers together."""
+        """`limited`: how many jobs may be at a provider at once, all workers together, where that is limited."""
         self.durable = True
         self.job: Job = claim.job
         self.resubmits = False
@@ -42,11 +40,13 @@ class JobTracker:
         self._settlement = settlement
         self._artifacts = artifacts
         self._bells = bells
-        self._slots = slots
+        self._places = places
+        self._limited = limited
+        self._place: str | None = None
         self._known = {attempt.number: attempt for attempt in claim.attempts}
         self.spent = sum(1 for one in claim.attempts if one.phase == "failed" and one.handle is not None)
         self._current: JobAttempt | None = None
-        self._percent: float | None = None
+        self._percent: float | None = claim.job.percent
         self._logs = 0
         self._nudge = asyncio.Event()
 
@@ -67,11 +67,25 @@ class JobTracker:
 
     # ---------------------------------------------------------------- the steps
 
+    async def placed(self, provider: str) -> None:
+        """See Tracker. Work that the provider has already does not wait; a place is held until the job goes elsewhere or
+        ends, as long as its worker lives."""
+        if self._place not in (None, provider):
+            await self._kept(self._places.give_back(self._place or "", self.job))
+            self._place = None
+        places = self._limited.get(provider)
+        if places is None:
+            return
+        self._place = provider
+        pending = self.pending
+        accepted = pending is not None and pending.handle is not None and pending.provider == provider
+        take = self._places.keep if accepted else self._places.take
+        await self._kept(take(provider, places, self.job))
+
     async def submitting(self, target: Target, credential: str | None, key: str, *, resubmits: bool) -> Handle | None:
         """See Tracker."""
         record = self._settlement.record.attempts[-1]
         await self._note_failed(before=record.number)
-        await self._lease(target.provider)
         self.resubmits = resubmits
         earlier = self._known.get(record.number)
         if earlier is not None and earlier.provider == target.provider:
@@ -122,7 +136,7 @@ class JobTracker:
         events: list[tuple[str, dict[str, Any]]] = []
         percent = None if progress.percent is None else round(min(max(progress.percent, 0.0), 100.0), 1)
         if percent is not None and self._percent is not None and percent <= self._percent:
-            percent = None  # told once, and never backwards
+            percent = None  # told once, and never backwards, whoever had the job before
         if percent is not None:
             self._percent = percent
             told: dict[str, Any] = {"state": progress.state, "percent": percent}
@@ -133,8 +147,6 @@ class JobTracker:
         self._logs = max(self._logs, len(progress.logs))
         previews = [await self._preview(preview) for preview in progress.previews]
         events += [("preview", stored) for stored in previews if stored is not None]
-        if self._current is not None:
-            await self._lease(self._current.provider)
         if events:
             await self._kept(self._store.progress(self.job, time.time(), percent, events))
             self._bells.ring(self.job.id)
@@ -189,21 +201,15 @@ class JobTracker:
                 await self._kept(self._store.close_attempt(self.job, told))
                 self._known[record.number] = told
 
-    async def _lease(self, provider: str) -> None:
-        """Hold a place at local compute that all workers share; wait for one."""
-        slots = self._slots.get(provider)
-        while slots is not None:
-            now = time.time()
-            if await self._kept(self._store.lease(provider, slots, self.job, now + _LEASE, now)):
-                return
-            await asyncio.sleep(_LEASE_LOOK)
-
     async def _preview(self, preview: Produced) -> dict[str, Any] | None:
         if preview.data is None:
             return None
         try:
             stored = await self._artifacts.put(
-                preview.data, Intake(origin=f"job {self.job.id}", declared=preview.media_type, retain=3600)
+                preview.data,
+                Intake(
+                    origin=f"job {self.job.id}", declared=preview.media_type, retain=3600, owner=self.job.order.key_id
+                ),
             )
         except PolyrouteError:
             return None  # a preview that is no picture is none

@@ -7,11 +7,13 @@ import time
 
 import msgspec
 
+from polyroute.engine.admission import Admission
 from polyroute.engine.answers import WholeAnswer
 from polyroute.engine.envelope import read_fields
 from polyroute.engine.execute import Accepted, Execution, LongWork
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.bells import Bells
+from polyroute.engine.jobs.places import Places, places_of
 from polyroute.engine.jobs.tracker import JobTracker, attempt_record
 from polyroute.engine.lanes import Conversation
 from polyroute.engine.media.lane import MediaFloor, media_opener
@@ -24,7 +26,7 @@ from polyroute.ports.jobs import Claim, JobStore
 from polyroute.types.errors import ErrorKind, Failure, PolyrouteError
 from polyroute.types.jobs import JobAttempt, JobOrder
 from polyroute.types.media import OPERATION_OF_TASK, Made
-from polyroute.types.operations import MEDIA_DIALECT_OF, ProviderKind
+from polyroute.types.operations import MEDIA_DIALECT_OF
 from polyroute.types.plans import Target
 from polyroute.types.records import KeyRecord
 
@@ -41,8 +43,8 @@ class Parked(Exception):
         self.failure = failure
 
 
-def call_of(order: JobOrder) -> Call:
-    """The call that a job is."""
+def call_of(order: JobOrder, admission: Admission | None = None) -> Call:
+    """The call that a job is. `admission` knows its key's name and limits; without it the key is known by its id alone."""
     operation = OPERATION_OF_TASK[order.task]
     body = msgspec.json.encode(order.request)
     key = None
@@ -50,6 +52,8 @@ def call_of(order: JobOrder) -> Call:
         key = KeyRecord(
             id=order.key_id, name=order.key_id, digest=b"", prefix="", created_at=0.0, user_id=order.user_id
         )
+        if admission is not None and (known := admission.known(order.key_id)) is not None:
+            key = msgspec.structs.replace(known, user_id=order.user_id)
     options = NO_OPTIONS if order.options == b"{}" else msgspec.json.decode(order.options, type=Options)
     return Call(
         id=order.id, operation=operation, dialect=MEDIA_DIALECT_OF[operation], model=order.model, stream=False, body=body,
@@ -61,8 +65,8 @@ class JobWalk:
     """A claimed job under way."""
 
     def __init__(
-        self, claim: Claim, gateway: Gateway, floor: MediaFloor, store: JobStore, bells: Bells, *, patience: float,
-        slots: int,
+        self, claim: Claim, gateway: Gateway, floor: MediaFloor, store: JobStore, bells: Bells, places: Places, *,
+        patience: float, slots: int,
     ) -> None:  # fmt: skip
         """`patience`: seconds that one provider gets, where others are left; `slots`: jobs at a local provider at once."""
         self._gateway = gateway
@@ -70,17 +74,15 @@ class JobWalk:
         self._patience = patience
         self._job = claim.job
         self._runtime: Runtime = gateway.runtime
-        self.call = call_of(claim.job.order)
+        self.call = call_of(claim.job.order, gateway.admission)
         self._conversation = Conversation(self.call)
         self.settlement = Settlement(self.call, gateway.ledger, self._runtime.prices, gateway.teams)
         failed = [attempt_record(one) for one in claim.attempts if one.phase == "failed"]
         self.settlement.resume(claim.job.order.created_at, failed)
-        local = {
-            name: slots
-            for name, provider in self._runtime.providers.items()
-            if provider.row.kind is ProviderKind.LOCAL and not provider.row.simulated
-        }
-        self.tracker = JobTracker(claim, store, self.settlement, floor.storage.artifacts, bells, slots=local)
+        self.tracker = JobTracker(
+            claim, store, self.settlement, floor.storage.artifacts, bells, places=places,
+            limited=places_of(self._runtime.providers, slots),
+        )  # fmt: skip
         # What nobody knew the outcome of is tried again: an operator decided so, or the job would not be here.
         self._failed_before = {
             Target(one.provider, one.model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,8 +12,9 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from polyroute.engine.media.workspaces import open_workspace
 from polyroute.ports import ArtifactStore, Body, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
-from polyroute.types.artifacts import Artifact, MediaFamily
+from polyroute.types.artifacts import Artifact, MediaFacts, MediaFamily
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import InputRole, MediaInput, MediaRequest
 
@@ -61,11 +61,13 @@ class FileOnDisk:
 
 
 class Inputs:
-    """The inputs of one request. Each is fetched and checked at most once, however many targets need it."""
+    """The inputs of one request. Each is fetched and checked at most once, however many targets need it. What the key may
+    name is its own; `anything`: it is an operator's."""
 
-    def __init__(self, storage: Storage, request: MediaRequest, key_id: str | None) -> None:
+    def __init__(self, storage: Storage, request: MediaRequest, key_id: str | None, *, anything: bool = False) -> None:
         self._storage = storage
         self._key_id = key_id
+        self._reader = None if anything else key_id
         self._param: dict[MediaInput, InputRole] = {item: item.role for item in request.inputs}
         self._found: dict[MediaInput, Artifact] = {}
         self._open = AsyncExitStack()
@@ -111,8 +113,7 @@ class Inputs:
 
     def workspace(self) -> Path:
         """A folder of this request's own, gone when it is over."""
-        folder = tempfile.TemporaryDirectory(prefix="polyroute-", ignore_cleanup_errors=True)
-        return Path(self._open.enter_context(folder))
+        return self._open.enter_context(open_workspace())
 
     async def data_uri(self, item: MediaInput) -> str:
         """All of it as a base64 data URI."""
@@ -121,7 +122,8 @@ class Inputs:
 
     async def url(self, item: MediaInput, *, nearby: bool) -> str | None:
         """Where the provider can fetch it; `nearby`: it runs on our own machines."""
-        if item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL:
+        known = item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL
+        if known and not nearby:  # what stands in our own network is not sent wherever a caller says
             return item.url
         base = self._storage.public_url or (self._storage.address if nearby else None)
         if not base:
@@ -132,7 +134,7 @@ class Inputs:
     async def _store(self, item: MediaInput) -> Artifact:
         if item.artifact is not None:
             return await self._own(item.artifact, item.role)
-        intake = Intake(origin="input", declared=item.media_type, param=item.role)
+        intake = Intake(origin="input", declared=item.media_type, param=item.role, owner=self._key_id)
         url = item.url or ""
         if url.startswith("data:"):
             content, declared = read_data_uri(url, item.role)
@@ -141,12 +143,12 @@ class Inputs:
         return await self._storage.fetcher.fetch(FetchOrder(url=url, intake=intake, from_caller=True))
 
     async def _own(self, identifier: str, param: str) -> Artifact:
-        """An artifact by its own id, or by that of a file which this key uploaded."""
+        """An artifact of this key by its own id, or by that of a file which it uploaded."""
         if identifier.startswith("file-"):
-            file = await self._storage.files.find(identifier, self._key_id)
+            file = await self._storage.files.find(identifier, self._reader, any_key=self._reader is None)
             if file is not None:
                 return file.artifact
-        elif (artifact := await self._storage.artifacts.stat(identifier)) is not None:
+        elif (artifact := await self._storage.artifacts.owned(identifier, self._reader)) is not None:
             return artifact
         raise PolyrouteError(
             ErrorKind.INVALID_REQUEST,
@@ -174,13 +176,18 @@ async def read_blocks(path: Path) -> AsyncGenerator[bytes, None]:
 
 def check_family(artifact: Artifact, role: InputRole, param: str) -> Artifact:
     """The artifact itself. Raises PolyrouteError (invalid_request) when its bytes are no such thing as the role needs."""
-    wanted = _FAMILIES[role]
-    if artifact.family not in wanted:
-        raise PolyrouteError(
-            ErrorKind.INVALID_REQUEST,
-            f"'{param}' must be {' or '.join(wanted)}; its bytes are {artifact.media_type}.", param=param,
-        )  # fmt: skip
+    check_family_of(artifact, role, param)
     return artifact
+
+
+def check_family_of(facts: Artifact | MediaFacts, role: InputRole, param: str) -> None:
+    """As `check_family`, for what is not stored."""
+    wanted = _FAMILIES[role]
+    if facts.family not in wanted:
+        told = facts.media_type if facts.media_type != "application/octet-stream" else "of no known format"
+        raise PolyrouteError(
+            ErrorKind.INVALID_REQUEST, f"'{param}' must be {' or '.join(wanted)}; its bytes are {told}.", param=param
+        )
 
 
 def read_data_uri(uri: str, param: str) -> tuple[bytes, str | None]:

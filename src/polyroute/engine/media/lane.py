@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from polyroute.catalog.model import Provider
+from polyroute.dialects.openai_media.words import in_words, words_of
 from polyroute.engine.lanes import Conversation, Lane, LaneOpener, RelayLane
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.made import Collected, MadeAnswer, MadeReader
@@ -30,7 +32,7 @@ from polyroute.ports import (
     WireRequest,
 )
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.media import Made
+from polyroute.types.media import Made, Task
 from polyroute.types.plans import Target
 
 _ESSENTIAL = frozenset({"mask", "image", "video", "audio", "reference_audio", "first_frame", "voice"})
@@ -69,22 +71,30 @@ class MediaLane:
         self, transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
     ) -> MadeAnswer:
         """Have it made. Raises AttemptFailed."""
+        await self._work.tracker.placed(self._target.provider)
         own = asyncio.get_running_loop().time() + timeouts.total  # a job's deadline leaves time for other targets
         try:
             return await self._make(transport, timeouts, min(deadline, own))
         except PolyrouteError as error:
-            raise AttemptFailed(
-                Failure(kind=error.kind, message=error.message, param=error.param, code=error.code)
-            ) from error
+            param, message = self._told(error.param, error.message)
+            raise AttemptFailed(Failure(kind=error.kind, message=message, param=param, code=error.code)) from error
+        except AttemptFailed as failed:
+            param, message = self._told(failed.failure.param, failed.failure.message)
+            if param == failed.failure.param:
+                raise
+            raise AttemptFailed(msgspec.structs.replace(failed.failure, param=param, message=message)) from failed
         except msgspec.MsgspecError as error:
             message = "The provider's answer is not what was due."
             raise AttemptFailed(
                 Failure(kind=ErrorKind.BAD_RESPONSE, message=message, detail=str(error)[:500])
             ) from error
 
+    def _told(self, param: str | None, message: str) -> tuple[str | None, str]:
+        return in_words(words_of(self._call.dialect), param, message)
+
     async def _make(self, transport: Transport, timeouts: Timeouts, deadline: float) -> MadeAnswer:
         wanted, target = await self._work.request(), self._target
-        model = self._provider.row.model_for(wanted.task, target.model)
+        model = chosen_model(self._provider.row, wanted.task, target, self._call.model)
         self.model = model
         maker = None if self._provider.media is None else self._provider.media.maker(wanted.task, model)
         if maker is None:
@@ -109,6 +119,7 @@ class MediaLane:
                 request_id=self._call.id, request=fitted.request, target=target, model=model, credential=credential,
                 wire=wire, tracker=self._work.tracker, storage=self._work.storage, deadline=deadline,
                 simulated=self._provider.row.simulated,
+                owner=None if self._call.key is None else self._call.key.id,
             ),
         )  # fmt: skip
         self.notes = (*self.notes, *made.notes)
@@ -151,6 +162,18 @@ class MediaLane:
     def closing(self, seen: Observation) -> bytes:
         """Nothing."""
         return b""
+
+
+def chosen_model(row: Provider, task: Task, target: Target, asked: str) -> str:
+    """The model that does a task for a target, where a caller `asked` for this. Raises PolyrouteError (unsupported) naming
+    the provider's models for the task when the target's own is not one of them."""
+    model = row.model_for(task, target.model, named=asked in (str(target), target.model))
+    if model is None:
+        possible = ", ".join(f"{row.name}/{name}" for name in row.media[task])
+        raise PolyrouteError(
+            ErrorKind.UNSUPPORTED, f"'model': {target} is not for {task}; for that there are {possible}.", param="model"
+        )
+    return model
 
 
 def _any_refused(call: Call, refused: Mapping[str, Sequence[str]]) -> bool:

@@ -28,12 +28,13 @@ _VISIBLE_WITHIN = 15.0
 """Seconds for which accepted work may be unknown to the provider's own polls."""
 _COLLECT_PAUSES = (0.3, 1.0, 3.0)
 _COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
-_DEEPER = 1.5
-"""By how much each wait between polls is longer than the one before (media.md 1)."""
+DEEPER = 1.5
+"""By how much each wait between polls is longer than the one before."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at a provider: what is wanted of which target, over which wire, and who follows it."""
+    """One attempt at a provider: what is wanted of which target, over which wire, who follows it, and the key that the
+    results belong to."""
 
     request_id: str
     request: MediaRequest
@@ -45,6 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     deadline: float
     simulated: bool
+    owner: str | None = None
 
 
 def idempotency_key(request_id: str, target: Target, spent: int = 0) -> str:
@@ -169,7 +171,7 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
             # The poll failed, not the work: that goes on at the provider, and nobody else may be asked for it meanwhile.
             if ERROR_TABLE[failed.failure.kind].fault == "operator":
                 raise AttemptFailed(_out_of_sight(failed.failure)) from failed
-            wait = max(failed.failure.retry_after or 0.0, min(max(wait, maker.pace[0]) * _DEEPER, longest))
+            wait = max(failed.failure.retry_after or 0.0, min(max(wait, maker.pace[0]) * DEEPER, longest))
             continue
         if isinstance(state, Outcome):
             return state
@@ -185,7 +187,7 @@ def _out_of_sight(failure: Failure) -> Failure:
 def _next_wait(state: Progress, wait: float, first: float, longest: float) -> float:
     if state.poll_after is not None:
         return max(state.poll_after, 0.05)
-    return min(max(wait, first) * _DEEPER, longest)
+    return min(max(wait, first) * DEEPER, longest)
 
 
 async def _cancel(maker: Queued, handle: Handle, wire: ProviderWire) -> None:
@@ -221,7 +223,7 @@ async def _stored(item: Produced, order: Order) -> Artifact:
     family = FAMILY_OF.get(OPERATION_OF_TASK[order.request.task])
     intake = Intake(
         origin=f"{order.target.provider} {order.request_id}", expected=family, declared=item.media_type,
-        simulated=order.simulated,
+        simulated=order.simulated, owner=order.owner,
     )  # fmt: skip
     if item.data is not None:
         return await order.storage.artifacts.put(item.data, intake)

@@ -18,6 +18,10 @@ class Tracker(Protocol):
     spent: int
     """How often accepted work has failed for good, which is what tells further tries of one target apart."""
 
+    async def placed(self, provider: str) -> None:
+        """Wait until the provider may be asked; the time that it has for the work begins after that. Raises AttemptFailed
+        (timeout) when there is no time left."""
+
     async def submitting(self, target: Target, credential: str | None, key: str, *, resubmits: bool) -> Handle | None:
         """The work is about to be handed over under this idempotency key. Gives the handle where that was done before, and
         is only to be waited for.
@@ -47,6 +51,9 @@ class Untracked:
 
     durable = False
     spent = 0
+
+    async def placed(self, provider: str) -> None:
+        """Calls that are waited for have the limits of calls."""
 
     async def submitting(self, target: Target, credential: str | None, key: str, *, resubmits: bool) -> Handle | None:
         """Nothing was begun before."""

@@ -8,15 +8,15 @@ import msgspec
 
 from polyroute.dialects.openai_media.requests import parse_media
 from polyroute.engine.forms import Form, Upload
+from polyroute.engine.media.checking import check_call, role_of
 from polyroute.engine.media.inputs import Inputs, Storage, check_family, needed_masks
 from polyroute.engine.media.tracking import Tracker, Untracked
 from polyroute.ports import Call, Intake
 from polyroute.types.artifacts import Artifact
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.media import InputRole, MediaInput, MediaRequest
+from polyroute.types.media import MediaInput, MediaRequest
 from polyroute.types.operations import MEDIA_DIALECT_OF
 
-_ROLES: dict[str, InputRole] = {"file": "audio", "mask": "mask"}
 OURS = frozenset(MEDIA_DIALECT_OF.values())
 """The dialects of our own vocabulary."""
 
@@ -46,12 +46,22 @@ class MediaWork:
         raw = (self.call.fields or {}).get("response_format")
         return raw is not None and bytes(raw) == b'"url"'
 
+    @property
+    def _owner(self) -> str | None:
+        return None if self.call.key is None else self.call.key.id
+
     async def inputs(self) -> Inputs:
         """What the caller gave."""
         if self._inputs is None:
             key = self.call.key
-            self._inputs = Inputs(self.storage, await self.request(), None if key is None else key.id)
+            anything = key is not None and key.operator
+            self._inputs = Inputs(self.storage, await self.request(), self._owner, anything=anything)
         return self._inputs
+
+    async def check(self) -> None:
+        """Raises PolyrouteError for what is wrong with it whoever answers it."""
+        if self.call.dialect not in OURS:
+            await check_call(self.call, self._form, self.storage)
 
     async def aclose(self) -> None:
         """The request is over."""
@@ -69,8 +79,8 @@ class MediaWork:
 
     async def _upload(self, form: Form, upload: Upload) -> MediaInput:
         name = upload.name.removesuffix("[]")
-        role = _ROLES.get(name, "image")
-        intake = Intake(origin="upload", declared=upload.media_type, param=name)
+        role = role_of(upload)
+        intake = Intake(origin="upload", declared=upload.media_type, param=name, owner=self._owner)
         artifact = await self.storage.artifacts.put(form.read(upload), intake)
         check_family(artifact, role, name)
         if role == "mask":
@@ -81,7 +91,8 @@ class MediaWork:
         """OpenAI's masks are transparent where they may be painted; ours, as those of all others, are white there."""
         async with self.storage.artifacts.path(artifact.id) as path:
             content = await needed_masks(self.storage).to_white(path)
-        return await self.storage.artifacts.put(content, Intake(origin="mask", expected="image", param="mask"))
+        intake = Intake(origin="mask", expected="image", param="mask", owner=self._owner)
+        return await self.storage.artifacts.put(content, intake)
 
 
 def decode_request(call: Call) -> MediaRequest:

@@ -19,7 +19,7 @@ from polyroute.engine.pipelines.steps import chat_call, media_request, options_o
 from polyroute.engine.pipelines.templates import TemplateError, fill, templates_in
 from polyroute.engine.pipelines.values import StandIns
 from polyroute.engine.pipelines.walk import EVENT, known_results, pipeline_of
-from polyroute.ports import NO_OPTIONS, Options
+from polyroute.ports import NO_OPTIONS, Call, Options
 from polyroute.ports.pipelines import PipelineStore
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.jobs import Job, JobOrder, JobState, JobWebhook
@@ -57,14 +57,21 @@ class PipelineDesk:
         """
         pipeline = new.pipeline
         given = read_input(pipeline, new.given)
-        self.check(pipeline, given, key)
+        steps = self.check(pipeline, given, key)
+        if new.webhook is not None:
+            await self.jobs.floor.storage.fetcher.check(new.webhook.url, "webhook")
+        for number, call in steps.items():
+            try:
+                await self.jobs.afford(call)
+            except PolyrouteError as error:
+                raise in_step(error, number, pipeline.steps[number]) from error
         now = time.time()
         order = JobOrder(
             id=new_request_id().replace("req_", "pipe_", 1), task=Task.COMPOSE, model=pipeline.name,
             request=MediaRequest(task=Task.COMPOSE), created_at=now,
             deadline=now + (new.options.timeout or self.jobs.deadline), surface="pipelines",
             options=b"{}" if new.options is NO_OPTIONS else msgspec.json.encode(new.options),
-            key_id=None if key is None else key.id, user_id=new.options.user or (key.user_id if key is not None else None),
+            key_id=None if key is None else key.id, user_id=(None if key is None else key.user_id) or new.options.user,
             details={"pipeline": msgspec.to_builtins(pipeline), "input": given}, webhook=new.webhook,
             idempotency_key=new.idempotency_key, digest=new.digest,
         )  # fmt: skip
@@ -72,12 +79,13 @@ class PipelineDesk:
         self._nudge()
         return job
 
-    def check(self, pipeline: Pipeline, given: Mapping[str, Any], key: KeyRecord | None) -> None:
-        """Whether somebody could do each step. Raises PolyrouteError."""
+    def check(self, pipeline: Pipeline, given: Mapping[str, Any], key: KeyRecord | None) -> Mapping[int, Call]:
+        """Whether somebody could do each step: about the calls of those that somebody can, by number. Raises PolyrouteError."""
         stand_ins = StandIns(pipeline, given)
+        calls: dict[int, Call] = {}
         for number, step in enumerate(pipeline.steps):
             try:
-                self._check_step(step, _known_fields(step), stand_ins, key)
+                calls[number] = self._check_step(step, _known_fields(step), stand_ins, key)
             except TemplateError as error:
                 raise invalid(f"'steps[{number}]': {error}.", f"steps[{number}]") from error
             except PolyrouteError as error:
@@ -85,7 +93,9 @@ class PipelineDesk:
                     continue
                 raise in_step(error, number, step) from error
 
-    def _check_step(self, step: Step, fields: dict[str, Any], stand_ins: StandIns, key: KeyRecord | None) -> None:
+        return calls
+
+    def _check_step(self, step: Step, fields: dict[str, Any], stand_ins: StandIns, key: KeyRecord | None) -> Call:
         options = options_of(step)
         filled = fill(fields, stand_ins)
         if step.task is None:
@@ -93,13 +103,15 @@ class PipelineDesk:
             choice = self._gateway.runtime.choose(call.model, call.operation)
             check_route(call, choice.name)
             self._gateway.planning.plan(self._gateway.runtime, choice, call, asyncio.get_running_loop().time())
-            return
+            return call
         request = media_request(step, filled)
         order = JobOrder(
             id="check", task=step.task, model=step.model, request=request, created_at=0.0, deadline=0.0,
             options=msgspec.json.encode(options), key_id=None if key is None else key.id,
         )  # fmt: skip
-        self.jobs.check(msgspec.structs.replace(call_of(order), key=key), request)
+        call = msgspec.structs.replace(call_of(order), key=key)
+        self.jobs.check(call, request)
+        return call
 
     # ---------------------------------------------------------------- what there is
 

@@ -284,4 +284,9 @@ def _listed(steps: tuple[Step, ...]) -> str:
 def in_step(error: PolyrouteError, number: int, step: Step) -> PolyrouteError:
     """What is wrong with a step's request, said of the pipeline's declaration."""
     param = f"steps[{number}].{error.param or 'model'}"
-    return PolyrouteError(error.kind, f"Step '{step.id}' ({param}): {error.message}", param=param)
+    told = PolyrouteError(
+        error.kind, f"Step '{step.id}' ({param}): {error.message}", param=param, code=error.code,
+        retry_after=error.retry_after,
+    )  # fmt: skip
+    told.headers = error.headers
+    return told

@@ -27,7 +27,8 @@ _STATES: dict[JobState, StepState] = {
     JobState.QUEUED: "running", JobState.RUNNING: "running", JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled", JobState.EXPIRED: "failed", JobState.NEEDS_ATTENTION: "needs_attention",
 }  # fmt: skip
-_NO_FAULT_OF_OURS = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.UNAVAILABLE})
+_PASSES = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.UNAVAILABLE, ErrorKind.OVER_LIMIT})
+"""What a step waits for: providers that take no more for now, and the limits of the pipeline's own key."""
 
 
 def options_of(step: Step) -> Options:
@@ -118,6 +119,6 @@ def failed(error: PolyrouteError, job: str | None = None) -> StepResult:
 async def wait_for_turn(error: PolyrouteError, deadline: float) -> None:
     """Wait while nobody takes a step for now; raises the error again when it is of another sort, or when the time is over."""
     wait = max(min(error.retry_after or 1.0, 10.0), 0.05)
-    if error.kind not in _NO_FAULT_OF_OURS or error.attempts or time.time() + wait >= deadline:
+    if error.kind not in _PASSES or error.attempts or time.time() + wait >= deadline:
         raise error
     await asyncio.sleep(wait)

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -80,7 +81,7 @@ class PipelineWalk:
         self._desk = desk
         self._store = store
         self._bells = bells
-        self._key = call_of(claim.job.order).key
+        self._key = call_of(claim.job.order, gateway.admission).key
         self._told: float = claim.job.percent or 0.0
         self._percents: dict[str, float] = {}
 
@@ -183,8 +184,9 @@ class PipelineWalk:
     async def _chat(self, step: Step) -> StepResult:
         await self._tell({"step": step.id, "state": "running"})
         fields = self._fill(step)
-        while True:
-            call = chat_call(step, fields, f"{child_id(self.job, step)}-{self.job.epoch}", self._key)
+        for number in count():
+            again = f".{number}" if number else ""  # what was refused has a row of its own in the ledger
+            call = chat_call(step, fields, f"{child_id(self.job, step)}-{self.job.epoch}{again}", self._key)
             try:
                 async with asyncio.timeout(self._left()):
                     return await run_chat(self._gateway, call)
@@ -192,6 +194,7 @@ class PipelineWalk:
                 raise PolyrouteError(ErrorKind.TIMEOUT, "The pipeline's time is over.") from None
             except PolyrouteError as error:
                 await wait_for_turn(error, self.job.order.deadline)
+        raise AssertionError("unreachable: the numbers do not end")
 
     async def _earlier(self, step: Step) -> Job | None:
         """The step's job of an earlier round, where that is still under way or was parked."""

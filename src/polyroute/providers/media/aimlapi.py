@@ -13,8 +13,8 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaWire
 from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import ErrorKind, Failure
 from polyroute.types.media import (

@@ -9,9 +9,11 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, Immediate, MediaStream, MediaWire, Streamed
 from polyroute.providers.media.drops import keeping
+from polyroute.providers.media.intents import OPENAI_VOICES
+from polyroute.providers.media.reach import out_of_reach
 from polyroute.providers.media.sound import BytesStream
 from polyroute.providers.media.whisper import detail_failure
-from polyroute.types.errors import ErrorKind, Failure, PolyrouteError
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Task, Voice
 from polyroute.types.usage import Usage
 
@@ -32,7 +34,7 @@ class ChatterboxMedia:
         """Speaks and clones."""
         match task:
             case Task.SPEECH:
-                return Speaking(self._provider)
+                return Speaking(self._provider, self)
             case Task.CLONE_VOICE:
                 return Cloning()
             case _:
@@ -61,8 +63,9 @@ class ChatterboxMedia:
 class Speaking:
     """Implements `ports.Streamed`; the service answers when all of it is spoken."""
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, adapter: ChatterboxMedia) -> None:
         self._provider = provider
+        self._adapter = adapter
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """Voice, format, speed, seed, temperature and language."""
@@ -72,7 +75,9 @@ class Speaking:
             raise PolyrouteError(
                 ErrorKind.UNSUPPORTED, f"'speed' is {request.speed:g}; possible are 0.25 to 4.", param="speed"
             )
-        notes = ()
+        notes: tuple[str, ...] = ()
+        if request.voice and request.voice.lower() in OPENAI_VOICES:
+            notes = (f"voice {request.voice} became {_USUAL_VOICE}",)
         wanted = request.format or "wav"
         if wanted not in _TYPES:
             raise PolyrouteError(
@@ -82,10 +87,21 @@ class Speaking:
             request, "prompt", "voice", "format", "speed", "seed", "temperature", "language", "inputs", notes=notes
         )
 
+    async def look(self, request: MediaRequest, model: str, wire: MediaWire) -> None:
+        """See `ports.Looking.look`: whether there is such a voice."""
+        voice = request.voice
+        if voice is None or voice.lower() in OPENAI_VOICES or request.given("reference_audio"):
+            return
+        known = [one.id for one in await self._adapter.voices(wire)]
+        if not {voice, f"{voice}.wav"} & set(known):
+            raise out_of_reach("voice", voice, f"are {', '.join(known)}")
+
     async def stream(self, request: MediaRequest, model: str, wire: MediaWire) -> MediaStream:
         """Ask; the sound follows. A reference recording in the request is used for this one time."""
         form = request.format or "wav"
         voice = request.voice or _USUAL_VOICE
+        if voice.lower() in OPENAI_VOICES:
+            voice = _USUAL_VOICE
         recordings = request.given("reference_audio")
         if recordings:
             voice = _CLONE + await upload_reference(wire, request, "reference")
@@ -105,7 +121,14 @@ class Speaking:
             if getattr(request, ours) is not None:
                 body[theirs] = getattr(request, ours)
         body |= request.options.get(self._provider, {})
-        response = await wire.open("POST", "/tts", json=body)
+        try:
+            response = await wire.open("POST", "/tts", json=body)
+        except AttemptFailed as failed:
+            if failed.failure.param != "voice":
+                raise
+            known = ", ".join(one.id for one in await self._adapter.voices(wire))
+            refused = out_of_reach("voice", request.voice, f"are {known}")
+            raise AttemptFailed(Failure(kind=refused.kind, message=refused.message, param="voice")) from failed
         return BytesStream(response, _TYPES[form], Usage(characters=len(request.prompt or "")))
 
 

@@ -69,8 +69,13 @@ class ComfyUIMedia:
         return None
 
 
+_PAST = "256"
+"""Of how many pieces of work that are over the server is asked whether they are the one."""
+
+
 class Graphs:
-    """Implements `ports.Queued`. The prompt's id is our key, so that handing it over twice is one piece of work."""
+    """Implements `ports.Queued`. The prompt's id is our key on servers that let callers choose it; older ones give their own,
+    but keep our client id with it. By either the work is found again, so that handing it over twice is one piece of work."""
 
     resubmits = True
     pace = (0.5, 3.0)
@@ -125,21 +130,28 @@ class Graphs:
             folder = told.get("subfolder")
             name = f"{folder}/{told['name']}" if folder else str(told["name"])
             values[word if seen[word] == 1 else f"{word}_{seen[word]}"] = name
-        client = f"polyroute-{(request.idempotency_key or 'once')[:13]}"
+        client = f"polyroute-{request.idempotency_key or 'once'}"
         body: dict[str, Any] = {"prompt": _filled(graph, values), "client_id": client}
         if request.idempotency_key:
             body["prompt_id"] = request.idempotency_key
-        if request.idempotency_key and await self._known(request.idempotency_key, wire):
-            return Handle(id=request.idempotency_key, data={"client": client})
+            found = await self._find(request.idempotency_key, client, wire)
+            if found is not None:
+                return Handle(id=found, data={"client": client})
         reply = await wire.call("POST", "/prompt", json=body, creates=True)
         return Handle(id=str(reply.json()["prompt_id"]), data={"client": client})
 
-    async def _known(self, identifier: str, wire: MediaWire) -> bool:
-        """Whether it was queued before: the server itself takes the same id twice."""
-        if identifier in (await wire.call("GET", f"/history/{identifier}")).json():
-            return True
+    async def _find(self, identifier: str, client: str, wire: MediaWire) -> str | None:
+        """The id of what was queued before, the newest first: the server itself takes the same work twice."""
         queue = (await wire.call("GET", "/queue")).json()
-        return any(row[1] == identifier for name in ("queue_running", "queue_pending") for row in queue.get(name) or ())
+        rows = [row for name in ("queue_running", "queue_pending") for row in queue.get(name) or ()]
+        past = (await wire.call("GET", "/history", query={"max_items": _PAST})).json()
+        rows += [entry["prompt"] for entry in past.values() if isinstance(entry.get("prompt"), list)]
+        for row in rows:
+            if row[1] == identifier or (
+                len(row) > 3 and isinstance(row[3], dict) and row[3].get("client_id") == client
+            ):
+                return str(row[1])
+        return None
 
     async def poll(self, handle: Handle, wire: MediaWire) -> Progress | Outcome:
         """The history has it when it is over; until then the socket tells how far it is."""

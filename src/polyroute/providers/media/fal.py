@@ -15,9 +15,9 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire, Reply
 from polyroute.providers.media import ed25519, fields
 from polyroute.providers.media.fal_answers import outcome_of, read_failure
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Progress, Task

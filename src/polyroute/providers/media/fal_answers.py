@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from polyroute.ports import Headers, Reply
-from polyroute.providers.media.fields import load_table
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import filtered, is_moderation, unreadable
 from polyroute.providers.retry_after import retry_after
 from polyroute.types.errors import ErrorKind, Failure

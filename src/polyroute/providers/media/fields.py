@@ -1,132 +1,23 @@
-"""From a `MediaRequest` to the input fields of one provider's model, by a table of data.
+"""From a `MediaRequest` to the input fields of one provider's model, by a table of data (`tables.py`).
 
-A table is TOML: for each model (or family: a `*` matches any rest) and its tasks, which of our intents it takes, under
-what name, in which form and from which choice. What a model does not take is reported as dropped; what had to be changed to
-the nearest choice is noted. Order matters: the first entry that matches model and task is used.
-
-    [[models]]
-    match = ["black-forest-labs/flux-schnell"]
-    tasks = ["text_to_image"]
-    [models.fields]
-    prompt = "prompt"
-    n = { name = "num_outputs", most = 4 }
-    format = { name = "output_format", names = { jpeg = "jpg", png = "png" } }
-    aspect_ratio = { name = "aspect_ratio", values = ["1:1", "16:9"] }
-    [models.inputs]
-    image = { name = "image", form = "url" }
-    [models.fixed]
-    disable_safety_checker = false
+What a model does not take is reported as dropped; what had to be changed to the nearest choice is noted; what is out of its
+reach (`reach.py`) is refused.
 """
 
 from __future__ import annotations
 
 import copy
-import tomllib
 from collections.abc import Awaitable, Callable, Mapping
-from fnmatch import fnmatchcase
-from functools import cache
-from importlib import resources
-from typing import Any, Literal, cast
+from typing import Any
 
 import msgspec
 
 from polyroute.ports import MediaWire
-from polyroute.providers.media import geometry
+from polyroute.providers.media import geometry, reach
+from polyroute.providers.media.intents import OPENAI_VOICES
+from polyroute.providers.media.tables import FieldSpec, InputSpec, ModelSpec
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.media import Fitted, InputRole, MediaInput, MediaRequest, Task
-
-Kind = Literal["plain", "text", "seconds_text", "seconds_s", "milliseconds", "integer", "size", "pixels"]
-"""The form of a value: as it is; as text; seconds as "5", "5s" or thousandths; a whole number; "WxH"; {width, height}."""
-OPENAI_VOICES = frozenset({
-    "alloy", "ash", "ballad", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer", "verse", "marin", "cedar",
-})  # fmt: skip
-Form = Literal["url", "data_uri", "base64", "upload"]
-"""The form of an input: an address (a data URI where we have none), a data URI, bare base64, or an upload of the adapter's."""
-
-
-class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of our intents at one model. `name` may be a dotted path into objects. `values` are the only possible ones (the
-    nearest is taken), `names` translates words, `least` and `most` bound numbers, `multiple` rounds pixels."""
-
-    name: str
-    kind: Kind = "plain"
-    values: tuple[Any, ...] = ()
-    names: dict[str, Any] = {}
-    least: float | None = None
-    most: float | None = None
-    multiple: int = 16
-    default: Any = None
-    required: bool = False
-
-
-class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One role of inputs at one model. `many`: a list of up to `most`, which roles may share. `wrap`: each goes into an
-    object under this name, beside what is in `beside`."""
-
-    name: str
-    form: Form = "url"
-    many: bool = False
-    most: int = 1
-    wrap: str | None = None
-    beside: dict[str, Any] = {}
-    required: bool = False
-
-
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to ask one model (family) for some tasks. `extra` is for the adapter itself. `gives` are values of
-    intents that it honours although they cannot be said."""
-
-    match: tuple[str, ...]
-    tasks: tuple[Task, ...]
-    fields: dict[str, FieldSpec | str] = {}
-    inputs: dict[InputRole, InputSpec | str] = {}
-    fixed: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    gives: dict[str, tuple[Any, ...]] = {}
-
-    def field(self, name: str) -> FieldSpec | None:
-        """What the model makes of an intent."""
-        found = self.fields.get(name)
-        return FieldSpec(name=found) if isinstance(found, str) else found
-
-    def input(self, role: InputRole) -> InputSpec | None:
-        """What the model makes of a role."""
-        found = self.inputs.get(role)
-        return InputSpec(name=found) if isinstance(found, str) else found
-
-
-class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A provider's models. `source` and `checked` say where and when the facts were read."""
-
-    source: str
-    checked: str
-    models: tuple[ModelSpec, ...]
-
-    def find(self, task: Task, model: str) -> ModelSpec | None:
-        """The first entry for this model and task."""
-        for spec in self.models:
-            if task in spec.tasks and any(fnmatchcase(model, pattern) for pattern in spec.match):
-                return spec
-        return None
-
-    def intent_of(self, name: str) -> str | None:
-        """Our word for a field that the provider complains of, where some model has it."""
-        for spec in self.models:
-            for intent in (*spec.fields, *spec.inputs):
-                found = spec.field(intent) or spec.input(cast("InputRole", intent))
-                if found is not None and name in (found.name, found.name.partition(".")[0]):
-                    return intent
-        return None
-
-
-@cache
-def load_table(name: str) -> ModelTable:
-    """`providers/media/models/{name}.toml`. Raises ValueError naming what is wrong with it."""
-    file = resources.files("polyroute.providers.media") / "models" / f"{name}.toml"
-    try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), ModelTable)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ValueError(f"media models {name}.toml: {error}") from error
+from polyroute.types.media import Fitted, MediaInput, MediaRequest, Task
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -260,6 +151,9 @@ class _Filling:
             self._put_pixels(width, height, ratio)
         elif ratio is not None and (field := spec.field("aspect_ratio")) is not None:
             found = geometry.nearest_shape(ratio, field.values) if field.values else shape
+            named = "aspect_ratio" if request.aspect_ratio else "size"
+            asked = shape or "" if request.aspect_ratio else f"{width}x{height}"
+            reach.check_shape(named, asked, ratio, geometry.ratio_of(found or "") or ratio, field.values)
             if found != shape and request.aspect_ratio is not None:
                 self.notes.append(f"aspect_ratio {shape} became {found}")
             _set(self.fields, field.name, field.names.get(str(found), found))
@@ -274,7 +168,9 @@ class _Filling:
             and field is not None
             and not (spec.field("width") or spec.field("size"))
         ):
-            wanted = geometry.nearest_resolution(width, height, tuple(field.names) or field.values)
+            offered = tuple(field.names) or field.values
+            wanted = geometry.nearest_resolution(width, height, offered)
+            reach.check_class(width, height, wanted, offered)
         if wanted is not None and field is not None:
             self.put("resolution", wanted)
         elif request.resolution is not None and not (spec.field("size") or spec.field("width")):
@@ -289,8 +185,11 @@ class _Filling:
                 width, height = 1000 * round(ratio * 1000), 1_000_000
         text = f"{width}x{height}"
         if field.values and text not in field.values:
-            found = geometry.nearest_size(width, height, [str(value) for value in field.values])
+            offered = [str(value) for value in field.values]
+            found = geometry.nearest_size(width, height, offered)
             if self.request.width:
+                w, _, h = found.lower().replace(":", "x").partition("x")
+                reach.check_size(width, height, (int(w), int(h)), ", ".join(offered))
                 self.notes.append(f"size {text} became {found}")
             text = found
         if field.kind == "pixels":
@@ -307,19 +206,21 @@ class _Filling:
             width, height = geometry.size_of_shape(
                 ratio, geometry.megapixels_of(self.request.resolution), across.multiple
             )
-        self._put_side(across, "width", width)
-        self._put_side(down, "height", height)
-
-    def _put_side(self, field: FieldSpec, name: str, pixels: int) -> None:
-        rounded = max(round(pixels / field.multiple), 1) * field.multiple
-        bounded = int(min(max(rounded, field.least or rounded), field.most or rounded))
-        if bounded != pixels and self.request.width:
-            self.notes.append(f"{name} {pixels} became {bounded}")
-        _set(self.fields, field.name, bounded)
+        sides = _side(across, width), _side(down, height)
+        if self.request.width:
+            most = f"sides from {across.least or 1:g} to {across.most or max(sides):g}"
+            reach.check_size(width, height, sides, most)
+        for field, name, pixels, bounded in zip(
+            (across, down), ("width", "height"), (width, height), sides, strict=True
+        ):
+            if bounded != pixels and self.request.width:
+                self.notes.append(f"{name} {pixels} became {bounded}")
+            _set(self.fields, field.name, bounded)
 
     def _converted(self, field: FieldSpec, intent: str, value: Any) -> Any:
         if field.names and isinstance(value, str):
             if value not in field.names:
+                reach.check_choice(self.request, intent, value, field.names)
                 self.notes.append(f"{intent} {value} is none of {', '.join(field.names)}")
                 self.dropped.append(intent)
                 return None
@@ -332,6 +233,7 @@ class _Filling:
             lower = {str(one).lower(): one for one in field.values}
             if str(value).lower() in lower:
                 return lower[str(value).lower()]
+            reach.check_choice(self.request, intent, value, field.values)
             self.notes.append(f"{intent} {value} is none of {', '.join(str(one) for one in field.values)}")
             self.dropped.append(intent)
             return None
@@ -339,11 +241,13 @@ class _Filling:
 
     def _number(self, field: FieldSpec, intent: str, value: float) -> Any:
         found = value
-        if field.values:
-            found = geometry.nearest_number(value, [float(str(one).rstrip("s")) for one in field.values])
+        offered = [float(str(one).rstrip("s")) for one in field.values]
+        if offered:
+            found = geometry.nearest_number(value, offered)
         found = min(
             max(found, value if field.least is None else field.least), found if field.most is None else field.most
         )
+        reach.check_most(intent, value, found, offered)
         if found != value:
             self.notes.append(f"{intent} {value:g} became {found:g}")
         match field.kind:
@@ -378,6 +282,12 @@ class _Filling:
             if spec is not None and spec.required and not self.request.given(role):
                 raise PolyrouteError(ErrorKind.UNSUPPORTED, f"This model needs '{role}'.", param=role)
         return tuple(found)
+
+
+def _side(field: FieldSpec, pixels: int) -> int:
+    """The nearest possible side."""
+    rounded = max(round(pixels / field.multiple), 1) * field.multiple
+    return int(min(max(rounded, field.least or rounded), field.most or rounded))
 
 
 def _is_foreign(voice: Any, field: FieldSpec) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from polyroute.providers.media import geometry
+from polyroute.providers.media import geometry, reach
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, InputRole, MediaInput, MediaRequest
 
@@ -76,6 +76,9 @@ def nearest_shape(request: MediaRequest, offered: Collection[str]) -> tuple[str 
             ErrorKind.INVALID_REQUEST, f"'aspect_ratio' is {asked!r}; it is written 16:9.", param="aspect_ratio"
         )
     found = geometry.nearest_shape(ratio, offered)
+    name = "aspect_ratio" if request.aspect_ratio is not None else "size"
+    given = asked if request.aspect_ratio is not None else f"{request.width}x{request.height}"
+    reach.check_shape(name, given, ratio, geometry.ratio_of(found) or ratio, offered)
     return found, () if found == asked else (f"aspect_ratio {asked} became {found}",)
 
 
@@ -85,6 +88,7 @@ def bounded_seconds(request: MediaRequest, offered: tuple[float, ...]) -> tuple[
     if asked is None:
         return request, ()
     found = geometry.nearest_number(asked, offered)
+    reach.check_most("duration", asked, found, offered)
     if found == asked:
         return request, ()
     return msgspec.structs.replace(request, duration=found), (f"duration {asked:g} became {found:g}",)

@@ -13,10 +13,10 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, FormPart, Headers, MediaWire, Reply
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
 from polyroute.providers.media.kie_answers import Report, fault, job_report, product_report
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from polyroute.ports import Headers
-from polyroute.providers.media.fields import load_table
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, money, unreadable
 from polyroute.providers.retry_after import retry_after
 from polyroute.types.errors import ErrorKind, Failure

@@ -10,6 +10,7 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Body, FormPart, Immediate, MediaStream, MediaWire, Queued, Streamed
 from polyroute.providers.media.openai_videos import Videos
+from polyroute.providers.media.reach import out_of_reach
 from polyroute.providers.media.sound import BytesStream
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
@@ -34,6 +35,7 @@ _IMAGE_FIELDS = {
     "prompt": "prompt", "quality": "quality", "background": "background", "format": "output_format",
     "compression": "output_compression", "moderation": "moderation", "style": "style", "user": "user",
 }  # fmt: skip
+_MOST_IMAGES = 10
 _VERBOSE = ("whisper", "Systran", "faster")
 """Models that give times; the others answer with the text alone."""
 
@@ -121,6 +123,8 @@ def _fit_image(request: MediaRequest) -> Fitted:
     dropped = [
         name for name in request.__struct_fields__ if name not in known and getattr(request, name) not in (None, (), {})
     ]
+    if request.n > _MOST_IMAGES:
+        raise out_of_reach("n", request.n, f"is at most {_MOST_IMAGES}")
     notes = []
     if request.aspect_ratio and not request.width:
         notes.append(f"aspect_ratio {request.aspect_ratio} became size {_size(request)}")

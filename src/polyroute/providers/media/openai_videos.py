@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from polyroute.ports import FormPart, MediaWire
 from polyroute.providers.media.geometry import nearest_number
+from polyroute.providers.media.reach import check_most
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress
 from polyroute.types.usage import Usage
@@ -41,6 +42,7 @@ class Videos:
             request.duration is not None
             and (found := nearest_number(request.duration, self._seconds)) != request.duration
         ):
+            check_most("duration", request.duration, found, self._seconds)
             notes.append(f"duration {request.duration:g} became {found:g}")
         return Fitted(request=request, dropped=tuple(dict.fromkeys(dropped)), notes=tuple(notes))
 

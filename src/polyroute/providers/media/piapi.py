@@ -17,9 +17,9 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire, Reply
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task

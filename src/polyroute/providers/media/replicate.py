@@ -14,7 +14,7 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, FormPart, Headers, MediaWire
 from polyroute.providers.media import fields
-from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
     Fitted,

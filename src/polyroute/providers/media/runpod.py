@@ -12,7 +12,7 @@ from urllib.parse import quote
 from polyroute.catalog.model import Provider
 from polyroute.ports import MediaWire
 from polyroute.providers.media import fields, intents
-from polyroute.providers.media.fields import ModelSpec, load_table
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.types.errors import ErrorKind
 from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
 from polyroute.types.usage import Usage

@@ -14,9 +14,9 @@ from polyroute.dialects.sse import SseDecoder
 from polyroute.ports import FormPart, Headers, MediaStream, MediaWire, WireResponse
 from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
-from polyroute.providers.media.fields import ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.sound import BytesStream
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, money, read_moderation, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import (

@@ -12,9 +12,10 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaStream, MediaWire
 from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
-from polyroute.providers.media.fields import OPENAI_VOICES, ModelSpec, load_table
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.sound import BytesStream
+from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, read_moderation, unreadable
 from polyroute.types.errors import Failure
 from polyroute.types.media import (

@@ -66,9 +66,6 @@ def answer_prompt(exchange: Exchange) -> Reply:
         cost=0.0,
         extra={"outputs": outputs, "client": str(exchange.body.get("client_id") or ""), "savers": savers},
     )
-    for rows in outputs.values():
-        for row in next(iter(rows.values())):
-            exchange.memory.keep("views", row["filename"], (job, row["place"]))
     return json_reply({"prompt_id": job.name, "number": len(exchange.desk.jobs("comfyui")), "node_errors": {}})
 
 
@@ -110,6 +107,11 @@ def _shown_outputs(job: Job) -> Json:
     }
 
 
+def _row(job: Job) -> list[Any]:
+    """As the queue and the history have it: number, id, graph, what was sent beside it, and what it gives."""
+    return [1, job.name, job.body.get("prompt"), {"client_id": job.extra["client"]}, job.extra["savers"]]
+
+
 def _history(job: Job) -> Json:
     good = job.phase == "succeeded"
     data: Json = {"prompt_id": job.name}
@@ -117,7 +119,7 @@ def _history(job: Job) -> Json:
         data |= {"node_id": job.extra["savers"][0], "node_type": "KSampler", "exception_message": job.failure}
     event = "execution_success" if good else "execution_interrupted" if job.phase == "canceled" else "execution_error"
     status = {"status_str": "success" if good else "error", "completed": good, "messages": [[event, data]]}
-    graph = [1, job.name, job.body.get("prompt"), {}, job.extra["savers"]]
+    graph = _row(job)
     return {"prompt": graph, "outputs": _shown_outputs(job) if good else {}, "status": status, "meta": {}}
 
 
@@ -155,7 +157,7 @@ def answer_queue(exchange: Exchange) -> Reply:
         return Whole(body=b"")
     if exchange.path.endswith("/prompt"):
         return json_reply({"exec_info": {"queue_remaining": len(jobs)}})
-    rows = [[1, job.name, job.body.get("prompt"), {}, job.extra["savers"]] for job in jobs]
+    rows = [_row(job) for job in jobs]
     running = [row for row, job in zip(rows, jobs, strict=True) if job.phase == "running"]
     pending = [row for row, job in zip(rows, jobs, strict=True) if job.phase == "queued"]
     return json_reply({"queue_running": running, "queue_pending": pending})
@@ -191,10 +193,17 @@ def answer_view(exchange: Exchange) -> Reply:
     kept = exchange.memory.find("inputs", name)
     if exchange.query.get("type") == "input" and isinstance(kept, Upload):
         return Whole(body=kept.data or bytes(kept.size), content_type=kept.content_type)
-    found = exchange.memory.find("views", name)
-    if found is None or found[0].phase != "succeeded":
+    shown = (
+        (job, row["place"])
+        for job in exchange.desk.jobs("comfyui")
+        for found in job.extra["outputs"].values()
+        for rows in found.values()
+        for row in rows
+        if row["filename"] == name and job.phase == "succeeded"
+    )
+    job, place = next(shown, (None, 0))
+    if job is None:
         return Whole(body=b"", status=404, content_type="text/plain")
-    job, place = found
 
     async def send(request: web.Request) -> web.StreamResponse:
         headers = {"content-disposition": f'filename="{name}"'}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from polyroute.storage.schema.access import keys, revisions, teams, users
 from polyroute.storage.schema.columns import Money, UtcTimestamp, metadata
-from polyroute.storage.schema.content import artifact_remains, artifacts, files, responses
+from polyroute.storage.schema.content import artifact_owners, artifact_remains, artifacts, files, responses
 from polyroute.storage.schema.ledger import ai_models, attempts, decisions, requests
 from polyroute.storage.schema.money import (
     adopted_prices,
@@ -27,6 +27,7 @@ __all__ = [
     "UtcTimestamp",
     "adopted_prices",
     "ai_models",
+    "artifact_owners",
     "artifact_remains",
     "artifacts",
     "attempt_totals",

@@ -44,6 +44,14 @@ artifact_remains = sa.Table(
     sa.Column("since", UtcTimestamp, nullable=False),
 )
 
+# Whose artifacts are: the same bytes may be several keys'. A key also has those that its files name.
+artifact_owners = sa.Table(
+    "artifact_owners",
+    metadata,
+    sa.Column("artifact_id", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, primary_key=True),
+)
+
 # What callers uploaded: their names for artifacts.
 files = sa.Table(
     "files",

@@ -24,7 +24,7 @@ async def test_an_unknown_voice_is_the_callers_error(gateway: MediaGateway) -> N
     answer = await gateway.post("/v1/audio/speech", status=400, json=body)
     error = answer.json()["error"]
     assert error["param"] == "voice"
-    assert "Nobody.wav" in error["message"]
+    assert "'voice' is 'Nobody'; possible are Abigail.wav" in error["message"]
 
 
 async def test_a_format_that_it_does_not_have_is_named(gateway: MediaGateway) -> None:

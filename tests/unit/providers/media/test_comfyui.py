@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from polyroute.ports import Reply
+from polyroute.providers.media.comfyui import Graphs
 from polyroute.types.errors import PolyrouteError
+from polyroute.types.media import MediaRequest, Task
 from support.local_services import local_gateway
 from support.media_files import png
 from support.media_gateway import MediaGateway
@@ -98,3 +103,44 @@ async def test_who_stops_waiting_stops_the_work(gateway: MediaGateway) -> None:
         await asked
     [job] = await gateway.jobs("comfyui")
     assert job["state"] == "canceled"
+
+
+async def test_work_whose_acceptance_was_lost_is_found_again(gateway: MediaGateway) -> None:
+    await gateway.fail("comfyui", "lost_after_acceptance", times=1)
+    body = {"model": MODEL, "task": "text_to_image", "prompt": "once"}
+    job = (await gateway.post("/v1/jobs", json=body, headers={"prefer": "wait=20"})).json()
+    assert job["status"] == "succeeded", job
+    [made] = await gateway.jobs("comfyui")
+    assert made["state"] == "succeeded"
+
+
+class OlderServer:
+    """A wire to a server that gave an id of its own to what it had queued for us."""
+
+    def __init__(self, client: str | None, *, over: bool) -> None:
+        self.row = [7, "its-own-id", {}, {"client_id": client}, []]
+        self.over = over
+        self.posted: list[str] = []
+
+    async def call(self, method: str, path: str, **more: Any) -> Reply:
+        told: dict[str, Any] = {"queue_running": [] if self.over else [self.row], "queue_pending": []}
+        if path == "/history":
+            told = {"its-own-id": {"prompt": self.row}} if self.over else {}
+        if method == "POST":
+            self.posted.append(path)
+            told = {"prompt_id": "a-new-id"}
+        return Reply(200, [], json.dumps(told).encode())
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["queued", "over"])
+async def test_a_server_that_gives_ids_of_its_own_is_asked_by_our_clients_id(over: bool) -> None:
+    key = "0b5f1f5e-7c2f-4a3e-9d3b-2f8f6a1c9e55"
+    request = MediaRequest(task=Task.TEXT_TO_IMAGE, prompt="once", idempotency_key=key)
+    graphs = Graphs("comfyui", {})
+    for client, expected, posted in (
+        (f"polyroute-{key}", "its-own-id", []),
+        ("somebody-else", "a-new-id", ["/prompt"]),
+    ):
+        wire = OlderServer(client, over=over)
+        handle = await graphs.submit(request, "model", wire)  # type: ignore[arg-type] # as much of a wire as is used
+        assert (handle.id, wire.posted) == (expected, posted)

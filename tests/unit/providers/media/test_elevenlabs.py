@@ -40,8 +40,8 @@ async def sent(gateway: MediaGateway) -> dict[str, Any]:
             {"text": "Hello there.", "voice_settings": {"speed": 1.2}, "seed": 4, "language_code": "de"},
         ),
         (
-            Task.SOUND_EFFECT, "elevenlabs/eleven_text_to_sound_v2", {"prompt": "a door", "duration": 60, "loop": True},
-            {"text": "a door", "duration_seconds": 30, "loop": True},
+            Task.SOUND_EFFECT, "elevenlabs/eleven_text_to_sound_v2", {"prompt": "a door", "duration": 0.2, "loop": True},
+            {"text": "a door", "duration_seconds": 0.5, "loop": True},
         ),
         (
             Task.MUSIC, "elevenlabs/music_v2", {"prompt": "a waltz", "duration": 10, "instrumental": True},

@@ -15,7 +15,8 @@ from aiohttp.test_utils import TestServer
 from polyroute.ports import Reply
 from polyroute.providers.media.ed25519 import verifies
 from polyroute.providers.media.fal_answers import outcome_of, read_failure
-from polyroute.providers.media.fields import fill, load_table
+from polyroute.providers.media.fields import fill
+from polyroute.providers.media.tables import load_table
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import Handle, MediaInput, MediaRequest, Task
 from support.media_files import PNG, mp4, wav

@@ -35,9 +35,21 @@ async def test_a_picture_from_a_picture_is_uploaded_and_made_by_the_model_for_th
 
 
 async def test_what_the_model_cannot_honour_is_told(gateway: MediaGateway) -> None:
-    answer = await gateway.image(FLUX, quality="high", n=6, output_format="gif")
-    assert set(answer.headers["x-polyroute-dropped"].split(", ")) == {"quality", "format"}
-    assert "n 6 became 4" in answer.headers["x-polyroute-notes"]
+    answer = await gateway.image(FLUX, quality="high", aspect_ratio="7:4")
+    assert answer.headers["x-polyroute-dropped"] == "quality"
+    assert "aspect_ratio 7:4 became 16:9" in answer.headers["x-polyroute-notes"]
+
+
+async def test_what_the_model_cannot_make_at_all_is_the_callers_error(gateway: MediaGateway) -> None:
+    for fields, param, words in (
+        ({"n": 6}, "n", "'n' is 6; possible is at most 4"),
+        ({"output_format": "gif"}, "output_format", "'gif'; possible are png, jpeg, webp"),
+        ({"aspect_ratio": "5:1"}, "aspect_ratio", "'5:1'; possible are 1:1"),
+    ):
+        error = (await gateway.image(FLUX, 400, **fields)).json()["error"]
+        assert (error["param"], error["code"]) == (param, "unsupported_parameter")
+        assert words in error["message"]
+    assert await gateway.jobs("replicate") == []
 
 
 async def test_the_next_provider_serves_when_the_job_fails(gateway: MediaGateway) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from polyroute.providers.media.fields import fill, load_table, place
+from polyroute.providers.media.fields import fill, place
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.xai import read_transcript
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import MediaInput, MediaRequest, Task

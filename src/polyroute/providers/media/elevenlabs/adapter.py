@@ -26,6 +26,7 @@ _DEFAULT_VOICE = "21m00Tcm4TlvDq8ikWAM"
 """Rachel, one of the premade voices that every account has; the row's option `default_voice` names another."""
 _VOICE_ID = re.compile(r"[A-Za-z0-9]{20}")
 _VOICES_A_PAGE = "100"
+_VOICES_NAMED = 12
 
 _KINDS = {
     "text_too_long": ErrorKind.INVALID_REQUEST,
@@ -112,7 +113,8 @@ class ElevenLabsMedia:
                 self._voice_ids[name] = self._voice_ids[name.partition(" - ")[0]] = str(one["voice_id"])
         found = self._voice_ids.get(wanted.lower())
         if found is None:
-            message = f"There is no voice {wanted!r} at {self._provider}; GET /v1/voices lists those that there are."
+            known = ", ".join(voice.name for voice in (await self.voices(wire))[:_VOICES_NAMED])
+            message = f"'voice' is {wanted!r}; {self._provider} has {known} (GET /v1/voices lists all with their ids)."
             raise AttemptFailed(Failure(kind=ErrorKind.UNSUPPORTED, message=message, param="voice"))
         return found
 
@@ -181,6 +183,10 @@ class Speech:
             notes.append(f"speed {speed:g} became {request.speed:g}")
         kept = ALWAYS | {"voice", "speed", "language", "seed", "sample_rate"}
         return Fitted(request=request, dropped=given(request, kept), notes=tuple(notes))
+
+    async def look(self, request: MediaRequest, model: str, wire: MediaWire) -> None:
+        """See `ports.Looking.look`: whether there is such a voice."""
+        await self._adapter.voice_id(request.voice, wire)
 
     async def stream(self, request: MediaRequest, model: str, wire: MediaWire) -> MediaStream:
         """Ask; the sound follows while it is spoken."""

@@ -8,6 +8,7 @@ import msgspec
 
 from polyroute.ports import MediaWire, Reply
 from polyroute.providers.media.elevenlabs.parts import ALWAYS, charged, format_of, given, need_text
+from polyroute.providers.media.reach import out_of_reach
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced
 
@@ -101,4 +102,6 @@ def _bounded(request: MediaRequest, least: float, most: float) -> tuple[MediaReq
     if wanted is None or least <= wanted <= most:
         return request, ()
     found = min(max(wanted, least), most)
+    if wanted > most:
+        raise out_of_reach("duration", wanted, f"is {least:g} to {most:g}")
     return msgspec.structs.replace(request, duration=found), (f"duration {wanted:g} became {found:g}",)

@@ -12,14 +12,14 @@ from polyroute.catalog.model import Provider
 from polyroute.compose.graph import Graph, GraphWriter
 from polyroute.compose.planning import Bounds, Plan, Source, plan_timeline
 from polyroute.compose.soundtrack import Measured
-from polyroute.compose.timeline import clip_names, parse_timeline
+from polyroute.compose.sources import input_of, source_names
+from polyroute.compose.timeline import parse_timeline
 from polyroute.ports import Immediate, Local, MediaWire, Queued, Report, Streamed
 from polyroute.providers.media.ffmpeg.lease import lease
 from polyroute.providers.media.ffmpeg.process import FENCE, Finished, Limits, run
 from polyroute.providers.media.ffmpeg.service import ComposeService
-from polyroute.providers.media.ffmpeg.sources import fit_timeline, input_of
+from polyroute.providers.media.ffmpeg.sources import fit_timeline
 from polyroute.providers.media.ffmpeg.tools import Tools, probe, tools_for
-from polyroute.types.compose import Timeline
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
@@ -88,16 +88,23 @@ class Composing:
         """Everything beside the timeline is dropped."""
         return fit_timeline(request)
 
-    async def work(self, request: MediaRequest, model: str, wire: MediaWire, report: Report) -> Outcome:
-        """See `ports.Local.work`."""
+    async def look(self, request: MediaRequest, model: str, wire: MediaWire) -> None:
+        """See `ports.Looking.look`: whether the timeline can be had from its inputs."""
+        await self._plan(fit_timeline(request).request, wire)
+
+    async def _plan(self, request: MediaRequest, wire: MediaWire) -> tuple[Plan, dict[Source, Path]]:
         timeline = parse_timeline(request.timeline)
-        named = _names(timeline)
+        named = source_names(timeline)
         paths, probes = {}, {}
         for source in timeline.sources():
-            path, _ = await wire.input_path(input_of(source, request))
+            path, _ = await wire.input_path(input_of(source, request, named[source]))
             paths[source] = path.absolute()
             probes[source] = await probe(self._tools, path, named[source])
-        plan = plan_timeline(timeline, probes, self._bounds)
+        return plan_timeline(timeline, probes, self._bounds), paths
+
+    async def work(self, request: MediaRequest, model: str, wire: MediaWire, report: Report) -> Outcome:
+        """See `ports.Local.work`."""
+        plan, paths = await self._plan(request, wire)
         job = Job(self._tools, self._limits, plan, paths, wire.workspace(), report)
         async with lease("ffmpeg", self._places, job.waits):
             return await job.make()
@@ -226,19 +233,6 @@ class Job:
                 f"It was cut off: at most {most} MB and {self._limits.cpu} seconds of processor time are possible."
             )
             raise AttemptFailed(Failure(kind=ErrorKind.GENERATION_FAILED, message=message))
-
-
-def _names(timeline: Timeline) -> dict[Source, str]:
-    """Where each source is first used, in the caller's words."""
-    named: dict[Source, str] = {}
-    for name, clip in zip(clip_names(timeline), timeline.clips, strict=True):
-        named.setdefault(clip.source, f"{name}.source")
-    for number, overlay in enumerate(timeline.overlays):
-        if overlay.source is not None:
-            named.setdefault(overlay.source, f"timeline.overlays[{number}].source")
-    for number, track in enumerate(timeline.audio):
-        named.setdefault(track.source, f"timeline.audio[{number}].source")
-    return named
 
 
 def _without_paths(told: str, folder: Path) -> str:

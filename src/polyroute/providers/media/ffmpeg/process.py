@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections import deque
@@ -30,6 +31,14 @@ READABLE = (
 """Demuxers that open one file and nothing that it points at: no playlists, no lists of files."""
 FENCE = ("-protocol_whitelist", "file,pipe", "-format_whitelist", READABLE)
 """Stands before each `-i`: no network, whatever a file says."""
+_LEASH = (
+    "import ctypes,os,sys\n"
+    "ctypes.CDLL(None).prctl(1,9)\n"
+    "if os.getppid()!=int(sys.argv[1]):sys.exit(1)\n"
+    "os.execv(sys.argv[2],sys.argv[2:])"
+)
+"""Asks the kernel (Linux: PR_SET_PDEATHSIG) to kill this process when its parent dies, `kill -9` included, and becomes the
+program. A function between fork and exec would do the same, and is not safe in a process that has threads."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +68,9 @@ async def run(
 
     Raises AttemptFailed: `unavailable` when it cannot be started, `timeout` when it took longer than it may.
     """
-    command = [binary, *_BANNER, "-nostats", "-progress", "pipe:1", *arguments]
+    command = [*_leash(), binary, *_BANNER, "-nostats", "-progress", "pipe:1", *arguments]
+    if shutil.which(binary) is None:  # on a leash, its absence would not show here
+        raise AttemptFailed(Failure(kind=ErrorKind.UNAVAILABLE, message="ffmpeg cannot be started: it is not there."))
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -132,6 +143,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     transport: Any = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()
+
+
+def _leash() -> tuple[str, ...]:
+    """What goes before a command that must not outlive this process. Nothing on other systems than Linux."""
+    if sys.platform != "linux" or not sys.executable:
+        return ()
+    return (sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()))
 
 
 def _environment() -> dict[str, str]:

@@ -15,6 +15,7 @@ from polyroute.dialects.sse import SseDecoder
 from polyroute.ports import MediaStream, MediaWire, WireResponse
 from polyroute.providers.media import intents
 from polyroute.providers.media.google import content
+from polyroute.providers.media.reach import check_choice, out_of_reach
 from polyroute.types.errors import ErrorKind
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced, Task, Transcript, Voice
 from polyroute.types.usage import Usage
@@ -61,7 +62,10 @@ class Speech:
         notes = []
         if request.voice and request.voice.lower() in intents.OPENAI_VOICES:
             notes.append(f"voice {request.voice} became {self._default}")
+        elif request.voice and not request.voice.startswith("voice_") and request.voice.title() not in PREBUILT:
+            raise out_of_reach("voice", request.voice, f"are {', '.join(PREBUILT)}, and the ids of replicated voices")
         if request.format not in (None, "wav", "pcm"):
+            check_choice(request, "format", request.format, ("wav", "pcm"))
             notes.append(f"format {request.format} became wav")
         kept = {"voice", "language", "instructions", "format", "temperature", "seed"}
         kept |= {"sample_rate"} if request.sample_rate == _USUAL_RATE else set()
@@ -171,7 +175,9 @@ class Music:
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """Words, lyrics, whether somebody sings; a length is told in words. The format is the provider's."""
         intents.need_prompt(request)
-        notes = () if request.format in (None, "mp3") else (f"format {request.format} became mp3",)
+        if request.format not in (None, "mp3"):
+            check_choice(request, "format", request.format, ("mp3",))
+        notes = ()
         kept = {"lyrics", "instrumental", "negative_prompt", "seed", "duration", "format"}
         return intents.fitted(request, kept, ("image",), notes)
 

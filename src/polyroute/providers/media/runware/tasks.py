@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from polyroute.ports import MediaWire
-from polyroute.providers.media import geometry, intents
+from polyroute.providers.media import geometry, intents, reach
 from polyroute.types.errors import ErrorKind
 from polyroute.types.media import Fitted, InputRole, MediaInput, MediaRequest, Outcome, Produced, Task
 from polyroute.types.usage import Usage
@@ -67,9 +67,11 @@ def fit(request: MediaRequest, model: str) -> Fitted:
         kept = kept | _TUNED if model.startswith(_OPEN) else kept
     offered = _formats_of(request.task)
     if request.format is not None and request.format not in offered:
+        reach.check_choice(request, "format", request.format, offered)
         notes.append(f"format {request.format} became {offered[0]}")
-    wanted = (request.width, request.height)
-    if request.width and request.height and (sides := _sides(request, model)) != wanted:
+    wide, high = request.width, request.height
+    if wide and high and (sides := _sides(request, model)) != (wide, high):
+        reach.check_size(wide, high, sides, f"sides from {_SIDES[0]} to {_SIDES[1]}")
         notes.append(f"size {request.width}x{request.height} became {sides[0]}x{sides[1]}")
     if request.sound is not None and model.partition(":")[0] not in _SOUND:
         kept = kept - {"sound"}
