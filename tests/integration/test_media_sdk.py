@@ -27,6 +27,12 @@ def house(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactor
         "providers": {
             "replicate": {"base_url": f"{simulated.url}/replicate/v1", "api_key": "r8_x"},
             "elevenlabs": {"base_url": f"{simulated.url}/elevenlabs", "api_key": "xi"},
+            "studio": {
+                "adapter": "openai_compatible",
+                "base_url": f"{simulated.url}/openai/v1",
+                "serves": ["video"],
+                "api_key": "sk-x",
+            },
         },
         "routes": {
             "dall-e-3": {"operation": "image", "targets": ["replicate/black-forest-labs/flux-schnell"]},
@@ -35,6 +41,8 @@ def house(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactor
             "whisper-1": {"operation": "transcription", "targets": ["elevenlabs/scribe_v2"]},
             "whisper-translate": {"operation": "transcription", "targets": ["replicate/openai/whisper"]},
             "sora-2": {"operation": "video", "targets": ["replicate/luma/ray-2-720p"]},
+            "video": {"operation": "video", "targets": ["studio/sora-2"]},
+            "image": {"operation": "image", "targets": ["replicate/black-forest-labs/flux-kontext-pro"]},
         },
     }
     with GatewayProcess(tmp_path_factory.mktemp("sdk"), json.dumps(config)) as process:
@@ -130,3 +138,28 @@ def test_what_a_provider_refuses_is_the_clients_own_exception(sdk: openai.OpenAI
     with pytest.raises(openai.BadRequestError) as refused:
         sdk.images.generate(model="dall-e-3", prompt="a lighthouse")
     assert refused.value.code == "content_policy_violation"
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+def test_a_picture_is_varied_without_naming_a_model(sdk: openai.OpenAI) -> None:
+    varied = sdk.images.create_variation(image=("otter.png", png(64, 64), "image/png"), response_format="b64_json")
+    assert varied.data is not None
+    assert sniff(base64.b64decode(varied.data[0].b64_json or "")) == "image"
+
+
+def test_a_transcript_comes_as_events(sdk: openai.OpenAI) -> None:
+    stream = sdk.audio.transcriptions.create(model="whisper-1", file=("talk.wav", wav(1.0)), stream=True)
+    events = list(stream)
+    assert events[-1].type == "transcript.text.done"
+    assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == events[-1].text
+
+
+def test_a_video_is_edited_and_remixed(sdk: openai.OpenAI, house: GatewayProcess) -> None:
+    first = sdk.videos.create_and_poll(model="video", prompt="a red fox", poll_interval_ms=50)
+    assert first.status == "completed", first.error
+    again = sdk.videos.remix(first.id, prompt="in blue")
+    assert sdk.videos.poll(again.id, poll_interval_ms=50).status == "completed"
+    assert again.remixed_from_video_id == first.id
+    own = sdk.videos.download_content(first.id).read()
+    sent = sdk.videos.edit(video=("film.mp4", own, "video/mp4"), prompt="in red")
+    assert sdk.videos.poll(sent.id, poll_interval_ms=50).status == "completed"

@@ -20,6 +20,9 @@ from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
 from support.prepared_state import prepare
 
+SHARED: dict[str, Any] = {"defaults": {"breaker": {"failures": 100_000, "minimum": 100_000}}}
+"""A gateway that several tests share must not learn from what goes wrong in one of them."""
+
 
 class MediaGateway:
     """`http` asks the gateway, `control` tells the sandbox."""
@@ -46,9 +49,28 @@ class MediaGateway:
         answer = await self.sandbox.post("/_control", json={"provider": provider, **command})
         assert answer.status_code == 200, answer.text
 
+    async def fresh(self) -> None:
+        """Forget what the sandbox was told, given and asked, and which credentials it refused, for the next test of those
+        that share a gateway."""
+        for provider in self.app.gateway.runtime.providers.values():
+            provider.access.pool.release(asyncio.get_running_loop().time())
+        answer = await self.sandbox.delete("/_control")
+        assert answer.status_code == 200, answer.text
+        await self.control("*", job_seconds=0.05)
+
     async def fail(self, provider: str, kind: str, **fault: Any) -> None:
         """Arm one fault of calls (as `POST /_control` takes it)."""
         await self.control(provider, faults=[{"kind": kind, **fault}])
+
+    async def reset(self) -> None:
+        """Everything in the sandbox is well, and nothing was asked."""
+        answer = await self.sandbox.delete("/_control")
+        assert answer.status_code < 300, answer.text
+
+    async def anew(self) -> None:
+        """Have the sandbox forget what it was told and what it saw."""
+        assert (await self.sandbox.delete("/_control")).status_code == 200
+        await self.control("*", job_seconds=0.05)
 
     async def jobs(self, provider: str) -> list[dict[str, Any]]:
         """What the provider was given to do."""
@@ -69,14 +91,21 @@ class MediaGateway:
 
     async def entry(self, answer: httpx.Response) -> dict[str, Any]:
         """The ledger's row of a request, when it is written."""
-        identifier = answer.headers["x-polyroute-request-id"]
+        entry, _ = await self.ledger(answer.headers["x-polyroute-request-id"])
+        return entry
+
+    async def ledger(self, identifier: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The ledger's row of a request or job, and those of its attempts, when they are written."""
         async with asyncio.timeout(10):
             while True:
                 with sqlite3.connect(self._folder / "polyroute.db") as database:
                     database.row_factory = sqlite3.Row
                     row = database.execute("select * from requests where id = ?", (identifier,)).fetchone()
+                    tried = database.execute(
+                        "select * from attempts where request_id = ? order by number", (identifier,)
+                    ).fetchall()
                 if row is not None:
-                    return dict(row)
+                    return dict(row), [dict(one) for one in tried]
                 await asyncio.sleep(0.02)
 
 

@@ -88,7 +88,7 @@ def wire_of(gateway: MediaGateway, name: str, callback_url: str | None = None) -
     """A provider's media adapter, and a wire to it, over which inputs have no address from which they can be fetched."""
     app = gateway.app
     floor, provider = app.media.floor(), app.gateway.runtime.providers[name]
-    [target] = {Target(name, models[0]) for models in list(provider.row.media.values())[:1]}
+    target = Target(name, next((models[0] for models in provider.row.media.values()), ""))
     storage = msgspec.structs.replace(floor.storage, address="", public_url=None)
     request = MediaRequest(task=Task.TEXT_TO_IMAGE, prompt="x")
     wire = ProviderWire(

@@ -108,6 +108,21 @@ async def test_every_operation_falls_over(sandbox: SimulatedProviders, config: P
     assert [(status, provider) for _, status, provider in rows(config)] == [("COMPLETED", "together")] * 8
 
 
+async def test_providers_whose_credentials_are_all_benched_are_asked_once_more_and_no_oftener(
+    sandbox: SimulatedProviders, config: Path
+) -> None:
+    async with Gateway.from_config(config) as gateway:
+        for provider in ("openai", "together"):
+            sandbox.break_down(provider, "invalid_key")
+        for _ in range(3):  # the first one benches both credentials
+            with pytest.raises(PolyrouteError) as refused:
+                await gateway.chat("text", "Hello")
+            assert refused.value.kind is ErrorKind.CREDENTIAL_REJECTED
+        sandbox.mend("together")
+        sandbox.mend("openai")
+        assert (await gateway.chat("text", "Hello")).attempts == 1
+
+
 async def test_tools(config: Path) -> None:
     async with Gateway.from_config(config) as gateway:
         answer = await gateway.chat("text", "Call get_weather", tools=[WEATHER])

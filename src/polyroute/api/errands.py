@@ -12,6 +12,7 @@ from polyroute.api.requests import Receive, Scope, Send, read_body, read_head
 from polyroute.engine.gateway import Gateway
 from polyroute.engine.jobs.desk import JobDesk
 from polyroute.engine.media.errands import CALLBACKS, Errands
+from polyroute.ports import CALLBACK_TOKEN
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
 _LARGEST_REPORT = 8 << 20
@@ -43,9 +44,10 @@ class ErrandPaths:
             await exchange.answer(200, JSON, msgspec.json.encode(told))
         elif method == "POST" and path.startswith(CALLBACKS):
             # No key: a report is believed for its signature, and then only as a hint to ask the provider.
-            provider = unquote(path.removeprefix(CALLBACKS))
+            provider, _, token = unquote(path.removeprefix(CALLBACKS)).partition("/")
             body = await read_body(receive, head, _LARGEST_REPORT)
-            handle_id = await self._errands.handle_of(self._gateway.runtime, provider, scope["headers"], body)
+            headers = [*scope["headers"], (CALLBACK_TOKEN, token.encode())] if token else scope["headers"]
+            handle_id = await self._errands.handle_of(self._gateway.runtime, provider, headers, body)
             await self._desk.called_back(provider, handle_id)
             await exchange.answer(200, JSON, b'{"received":true}')
         else:

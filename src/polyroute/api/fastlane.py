@@ -37,6 +37,7 @@ INFERENCE: dict[str, Dialect] = {
     "/v1/moderations": Dialect.OPENAI_MODERATIONS,
     "/v1/images/generations": Dialect.OPENAI_IMAGES,
     "/v1/images/edits": Dialect.OPENAI_IMAGE_EDITS,
+    "/v1/images/variations": Dialect.OPENAI_IMAGE_VARIATIONS,
     "/v1/audio/speech": Dialect.OPENAI_SPEECH,
     "/v1/audio/transcriptions": Dialect.OPENAI_TRANSCRIPTIONS,
     "/v1/audio/translations": Dialect.OPENAI_TRANSLATIONS,
@@ -44,12 +45,18 @@ INFERENCE: dict[str, Dialect] = {
     "/api/generate": Dialect.OLLAMA_GENERATE,
     **dict.fromkeys(vapi.PATHS, Dialect.OPENAI_CHAT),
 }
-MULTIPART = frozenset({Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS})
+MULTIPART = frozenset({
+    Dialect.OPENAI_TRANSCRIPTIONS, Dialect.OPENAI_TRANSLATIONS, Dialect.OPENAI_IMAGE_EDITS,
+    Dialect.OPENAI_IMAGE_VARIATIONS,
+})  # fmt: skip
 _FILE_FIELD = {
     Dialect.OPENAI_TRANSCRIPTIONS: ("file",),
     Dialect.OPENAI_TRANSLATIONS: ("file",),
     Dialect.OPENAI_IMAGE_EDITS: ("image", "image[]"),
+    Dialect.OPENAI_IMAGE_VARIATIONS: ("image",),
 }
+_USUAL_MODEL = {Dialect.OPENAI_IMAGE_VARIATIONS: "image"}
+"""The route that is meant where OpenAI's clients usually name no model."""
 
 _CHAT = Operation.CHAT
 _GEMINI, _OPENAI_RESPONSES = (
@@ -258,7 +265,7 @@ def _as_array(headers: Headers, body: bytes) -> bytes:
 
 
 def _form_call(form: Form, dialect: Dialect, head: Head, request_id: str, key: KeyRecord | None) -> Call:
-    model = form.get("model")
+    model = form.get("model") or _USUAL_MODEL.get(dialect)
     if not model:
         raise invalid("'model' is required: the name of a route, or provider/model.", "model")
     names = _FILE_FIELD[dialect]

@@ -30,6 +30,7 @@ log = logging.getLogger("polyroute.api")
 SURFACES: dict[Dialect, Surface] = {
     Dialect.OPENAI_IMAGES: "images",
     Dialect.OPENAI_IMAGE_EDITS: "images",
+    Dialect.OPENAI_IMAGE_VARIATIONS: "images",
     Dialect.OPENAI_SPEECH: "audio",
     Dialect.OPENAI_TRANSCRIPTIONS: "audio",
     Dialect.OPENAI_TRANSLATIONS: "audio",
@@ -86,7 +87,9 @@ class SlowCalls:
         body = call.body if isinstance(call.body, bytes) else b""
         new = NewJob(
             model=call.model, request=request, surface=surface, options=call.options,
-            details={"dialect": call.dialect.value, "addresses": work.wants_addresses},
+            details={
+                "dialect": call.dialect.value, "addresses": work.wants_addresses, "events": work.wants_events,
+            },
             idempotency_key=header(wishes, b"idempotency-key"),
             digest=digest_of(call.dialect.encode(), body, b"" if body else msgspec.json.encode(request)),
         )  # fmt: skip
@@ -129,7 +132,8 @@ class SlowCalls:
         headers = job_headers(job)
         if job.state is JobState.SUCCEEDED and job.result is not None:
             details = job.order.details
-            form = Form(Dialect(details["dialect"]), addresses=bool(details.get("addresses")))
+            events, addresses = bool(details.get("events")), bool(details.get("addresses"))
+            form = Form(Dialect(details["dialect"]), events, addresses)
             made = job.result
             answer = await render_made(made, job.order.request, form, self._desk.floor.storage)
             headers = [*answer.headers, *headers[1:]]

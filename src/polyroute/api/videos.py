@@ -1,4 +1,4 @@
-"""`/v1/videos` in OpenAI's shape, on top of jobs: create, look, list, content, remix, delete."""
+"""`/v1/videos` in OpenAI's shape, on top of jobs: create, look, list, content, remix, edit, delete."""
 
 from __future__ import annotations
 
@@ -63,7 +63,11 @@ class VideoPaths:
                     raise
                 await exchange.answer(200, job_headers(job), _render(job))
             case "POST" if identifier and below == "/remix":
-                job = await self._remix(scope, receive, head, identifier, key)
+                body = await read_body(receive, head, self._max_body)
+                job = await self._remix(scope, head, read_json(body), identifier, key)
+                await exchange.answer(200, job_headers(job), _render(job))
+            case "POST" if path == "/v1/videos/edits":
+                job = await self._edit(scope, receive, head, key)
                 await exchange.answer(200, job_headers(job), _render(job))
             case "GET" if path == "/v1/videos":
                 await exchange.answer(200, JSON, await self._list(scope["query_string"], key))
@@ -85,38 +89,36 @@ class VideoPaths:
     # ---------------------------------------------------------------- make
 
     async def _create(self, scope: Scope, receive: Receive, head: Head, key: KeyRecord | None) -> Job:
-        if head.content_type.startswith(b"multipart/form-data"):
-            form = await read_form(receive, head, self._max_form)
-            try:
-                values = form.values()
-                files = []
-                for upload in form.uploads():
-                    if upload.name != "input_reference":
-                        raise invalid(f"'{upload.name}' takes no file; 'input_reference' does.", upload.name)
-                    intake = Intake(
-                        origin="upload",
-                        declared=upload.media_type,
-                        param=upload.name,
-                        retain=self._desk.deadline,
-                        owner=None if key is None else key.id,
-                    )
-                    artifact = await self._desk.floor.storage.artifacts.put(form.read(upload), intake)
-                    role = _role_of(artifact)
-                    files.append(MediaInput(role=role, artifact=artifact.id, media_type=artifact.media_type))
-            finally:
-                form.close()
-            reference = {name[16:-1]: value for name, value in values.items() if name.startswith("input_reference[")}
-            if reference:
-                values = {**values, "input_reference": reference}
-            parts = [
-                msgspec.json.encode(values, order="sorted"),
-                *(b"%s" % (one.artifact or "").encode() for one in files),
-            ]
-        else:
+        values, files, digest = await self._read(receive, head, "input_reference", key)
+        return await self._submit(parse_video(values, files), values, head, scope, digest, key)
+
+    async def _read(
+        self, receive: Receive, head: Head, name: str, key: KeyRecord | None
+    ) -> tuple[Mapping[str, Any], list[MediaInput], str]:
+        """The fields, the files (all under one name) and a digest of a request, JSON or a form."""
+        if not head.content_type.startswith(b"multipart/form-data"):
             body = await read_body(receive, head, self._max_body)
-            values, files, parts = read_json(body), [], [body]
-        request = parse_video(values, files)
-        return await self._submit(request, values, head, scope, digest_of(*parts), key)
+            return read_json(body), [], digest_of(body)
+        form = await read_form(receive, head, self._max_form)
+        owner = None if key is None else key.id
+        try:
+            values = form.values()
+            files = []
+            for upload in form.uploads():
+                if upload.name != name:
+                    raise invalid(f"'{upload.name}' takes no file; '{name}' does.", upload.name)
+                intake = Intake(
+                    origin="upload", declared=upload.media_type, param=name, retain=self._desk.deadline, owner=owner
+                )  # fmt: skip
+                artifact = await self._desk.floor.storage.artifacts.put(form.read(upload), intake)
+                files.append(MediaInput(role=_role_of(artifact), artifact=artifact.id, media_type=artifact.media_type))
+        finally:
+            form.close()
+        inner = {given[len(name) + 1 : -1]: value for given, value in values.items() if given.startswith(f"{name}[")}
+        if inner:
+            values = {**values, name: inner}
+        named = [b"%s" % (one.artifact or "").encode() for one in files]
+        return values, files, digest_of(msgspec.json.encode(values, order="sorted"), *named)
 
     async def _submit(
         self, request: MediaRequest, values: Mapping[str, Any], head: Head, scope: Scope, digest: str,
@@ -138,22 +140,34 @@ class VideoPaths:
             error.param, error.message = in_words(OF_VIDEOS, error.param, error.message)
             raise
 
-    async def _remix(self, scope: Scope, receive: Receive, head: Head, identifier: str, key: KeyRecord | None) -> Job:
-        """The same model on the same video, with another prompt."""
-        body = await read_body(receive, head, self._max_body)
-        values = read_json(body)
-        prompt = values.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise invalid("'prompt' is required: what shall be different.", "prompt")
+    async def _remix(
+        self, scope: Scope, head: Head, values: Mapping[str, Any], identifier: str, key: KeyRecord | None
+    ) -> Job:
+        """The same video with another prompt, by the same model unless another is named."""
         source = await self._find(identifier, key)
         video = _first(source, "video")
-        request = MediaRequest(
-            task=Task.VIDEO_TO_VIDEO, prompt=prompt,
-            inputs=(MediaInput(role="video", artifact=video.id, media_type=video.media_type),),
-        )  # fmt: skip
-        asked = {"model": source.order.model, "polyroute": values.get("polyroute"), **source.order.details}
-        digest = digest_of(identifier.encode(), body)
-        return await self._submit(request, asked, head, scope, digest, key, {"remixed_from": identifier})
+        attempts = await self._desk.store.attempts(identifier)
+        made = next((one for one in attempts if one.phase == "succeeded" and one.handle is not None), None)
+        work = None if made is None or made.handle is None else f"{made.provider}/{made.handle.id}"
+        film = MediaInput(role="video", artifact=video.id, media_type=video.media_type, made_by=work)
+        asked = {
+            **source.order.details, "model": values.get("model") or source.order.model,
+            "polyroute": values.get("polyroute"),
+        }  # fmt: skip
+        digest = digest_of(identifier.encode(), msgspec.json.encode(values, order="sorted"))
+        return await self._submit(_changed(film, values), asked, head, scope, digest, key, {"remixed_from": identifier})
+
+    async def _edit(self, scope: Scope, receive: Receive, head: Head, key: KeyRecord | None) -> Job:
+        """A remix of a video that was made here, or of one that is sent along."""
+        values, files, digest = await self._read(receive, head, "video", key)
+        given = values.get("video")
+        if not files:
+            if not isinstance(given, dict) or not isinstance(given.get("id"), str):
+                raise invalid("'video' must be a file, or {id} of a video that was made here.", "video")
+            return await self._remix(scope, head, values, given["id"], key)
+        if len(files) > 1 or files[0].role != "video":
+            raise invalid("'video' must be one film.", "video")
+        return await self._submit(_changed(files[0], values), values, head, scope, digest, key)
 
     # ---------------------------------------------------------------- look
 
@@ -188,6 +202,13 @@ class VideoPaths:
         if variant not in _VARIANTS:
             raise invalid(f"'variant' is {variant[:40]!r}; there are {', '.join(_VARIANTS)}.", "variant")
         return _first(await self._find(identifier, key), _VARIANTS[variant])
+
+
+def _changed(film: MediaInput, values: Mapping[str, Any]) -> MediaRequest:
+    prompt = values.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise invalid("'prompt' is required: what shall be different.", "prompt")
+    return MediaRequest(task=Task.VIDEO_TO_VIDEO, prompt=prompt, inputs=(film,))
 
 
 def _render(job: Job) -> bytes:

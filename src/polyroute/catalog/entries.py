@@ -36,6 +36,10 @@ _MEDIA = {
 }
 
 
+_OPENAI_VIDEOS = frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.VIDEO_TO_VIDEO})
+"""What is made over OpenAI's `/videos`."""
+
+
 class AdapterRow(msgspec.Struct, frozen=True):
     """What an entry that is no built-in row gets from the `adapter` it names."""
 
@@ -46,7 +50,14 @@ class AdapterRow(msgspec.Struct, frozen=True):
 
 ADAPTERS: Mapping[str, AdapterRow] = {
     "openai_compatible": AdapterRow(
-        "openai_compatible", "bearer", {Dialect.OPENAI_CHAT: "/chat/completions", **_MEDIA}
+        "openai_compatible",
+        "bearer",
+        {
+            Dialect.OPENAI_CHAT: "/chat/completions",
+            **_MEDIA,
+            Dialect.OPENAI_IMAGE_VARIATIONS: "/images/variations",
+            Dialect.MEDIA_VIDEO: "/videos",
+        },
     ),
     "openai_responses": AdapterRow("openai_compatible", "bearer", {Dialect.OPENAI_RESPONSES: "/responses"}),
     "anthropic": AdapterRow("anthropic", "x-api-key", {Dialect.ANTHROPIC_MESSAGES: "/v1/messages"}),
@@ -121,7 +132,8 @@ def shape_of(
 
 def _usual(endpoints: Iterable[Endpoint]) -> str | None:
     """Who makes media over OpenAI's own paths, where there are any."""
-    return "openai" if any(endpoint.dialect in TASKS_OF_DIALECT for endpoint in endpoints) else None
+    spoken = (endpoint.dialect in TASKS_OF_DIALECT or endpoint.dialect is Dialect.MEDIA_VIDEO for endpoint in endpoints)
+    return "openai" if any(spoken) else None
 
 
 def _with_moderation(serves: Iterable[str]) -> frozenset[str]:
@@ -230,7 +242,9 @@ class EntryReader:
 
     def tasks(self, media: Mapping[Task, tuple[str, ...]], endpoints: Iterable[Endpoint]) -> frozenset[Capability]:
         """What can be made, as capabilities: by the media adapter, and over OpenAI's media dialects."""
-        spoken = (TASKS_OF_DIALECT.get(endpoint.dialect, frozenset()) for endpoint in endpoints)
+        spoken = [TASKS_OF_DIALECT.get(endpoint.dialect, frozenset()) for endpoint in endpoints]
+        if not any(OPERATION_OF_TASK[task] is Operation.VIDEO for task in media):
+            spoken += [_OPENAI_VIDEOS for endpoint in endpoints if endpoint.dialect is Dialect.MEDIA_VIDEO]
         return frozenset(Capability(task.value) for task in frozenset(media).union(*spoken))
 
     def media(self, own: Mapping[Task, tuple[str, ...]], serves: frozenset[Operation]) -> dict[Task, tuple[str, ...]]:

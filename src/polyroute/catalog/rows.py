@@ -41,7 +41,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     out, `default_port` when no port is given. `{name}` in the base URL is one of `variables`. `program` is the variable that
     names a program which does the work in this process: the row is on where there is one, and `hint` says what is missing
     where there is none. `media_adapter` makes what `media` lists: by task the models that are known for it, the default
-    first. `options` are what the configuration may say otherwise (`hosts`: further hosts that the credential may go to).
+    first. `options` are what the configuration may say otherwise (`hosts`: further hosts that the credential may go to;
+    `upload_hosts`: those that the provider has files put on, without it).
     """
 
     name: str

@@ -31,7 +31,7 @@ class _MediaAnswer(msgspec.Struct):
 
 
 _ANSWER = msgspec.json.Decoder(_MediaAnswer)
-_IMAGES = (Dialect.OPENAI_IMAGES, Dialect.OPENAI_IMAGE_EDITS)
+_IMAGES = (Dialect.OPENAI_IMAGES, Dialect.OPENAI_IMAGE_EDITS, Dialect.OPENAI_IMAGE_VARIATIONS)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

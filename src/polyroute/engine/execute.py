@@ -268,7 +268,7 @@ class Execution:
         reason = WHY_NOT[found.limit]
         self._settlement.passed_over(target, f"{target.provider}: {reason}")
         if not last:
-            self._passed.targets.append(target)
+            self._passed.add(target)
             return NextTarget()
         self._refusal = PolyrouteError(
             ErrorKind.RATE_LIMITED, f"{target} cannot be asked: {reason}.", retry_after=found.retry_after

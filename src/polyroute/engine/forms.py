@@ -179,8 +179,15 @@ class Form:
             yield block
 
     def body(self, replace: dict[str, str], remove: frozenset[str] = frozenset()) -> FormBody:
-        """The form with some text fields replaced and some removed; every other byte is as it came."""
-        changes = []
+        """The form with some text fields replaced (put in front where they are missing) and some removed; every other byte
+        is as it came."""
+        added = b"".join(
+            b'--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+            % (self._boundary, name.encode(), value.encode())
+            for name, value in replace.items()
+            if self.get(name) is None
+        )
+        changes = [(0, 0, added)] if added else []
         for field in self._fields:
             if field.name in remove:
                 changes.append((field.begin, field.end, b""))

@@ -15,10 +15,16 @@ from polyroute.types.plans import Plan, Target
 class PassedOver:
     """Those of one request: of its plan, and those that were passed over since."""
 
-    __slots__ = ("targets",)
+    __slots__ = ("_revisited", "targets")
 
     def __init__(self, plan: Plan) -> None:
         self.targets = held_back(plan) if plan.drops else []
+        self._revisited = False
+
+    def add(self, target: Target) -> None:
+        """One for which there was no room just now; what was come back to already is not come back to again."""
+        if not self._revisited:
+            self.targets.append(target)
 
     def take(self) -> list[Target]:
         """All of them, in no better order than the plan's, and for the last time."""
@@ -29,6 +35,7 @@ class PassedOver:
         """All of them, for the last time: those that have room by now go first, and the one that will have it soonest goes
         last, for the last is waited for."""
         tokens = estimate_tokens(call)
+        self._revisited = True
         waits = []
         for target in self.take():
             refused = providers[target.provider].access.refusal(target.model, tokens, now)

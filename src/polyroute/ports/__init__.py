@@ -22,6 +22,7 @@ from polyroute.ports.answers import AnswerReader, ChatCodec, EventParser, EventR
 from polyroute.ports.artifacts import ArtifactStore, Fetcher, FetchOrder, FileStore, Intake, MaskConverter
 from polyroute.ports.calls import NO_OPTIONS, Adapter, Call, Credential, Endpoint, Options
 from polyroute.ports.media import (
+    CALLBACK_TOKEN,
     Callback,
     CallbackReader,
     FailureReader,
@@ -58,6 +59,7 @@ from polyroute.ports.records import (
 )
 
 __all__ = [
+    "CALLBACK_TOKEN",
     "NO_OPTIONS",
     "Adapter",
     "AnalyticsReader",

@@ -100,7 +100,7 @@ class MediaWire(Protocol):
         """One call; `path` under the base URL, or an absolute URL of the same provider. `creates`: it starts work that may
         be charged; when its outcome is unknown (the connection broke after it was sent) the failure's kind is
         `unknown_outcome`, and it is never sent twice. Other calls are repeated a few times on 408, 429 and 5xx.
-        `anonymous`: without the credential."""
+        `anonymous`: without the credential; then also to the hosts of the row's option `upload_hosts`."""
 
     async def open(
         self, method: str, path: str, *, json: Any = None, form: tuple[FormPart, ...] | None = None,
@@ -218,6 +218,10 @@ class Local(Maker, Protocol):
         """Do it, and say how far it is. Raises AttemptFailed."""
 
 
+CALLBACK_TOKEN = b":token"
+"""The name under which a report's headers hold what followed the provider's name in its path; no client can send it."""
+
+
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """A provider's report whose signature holds: which work it is about. The state itself is always polled."""
 
@@ -256,7 +260,8 @@ class CallbackReader(Protocol):
     """A media adapter whose provider reports back."""
 
     async def callback(self, headers: Headers, body: bytes, wire: MediaWire, now: float) -> Callback:
-        """Who reports. Raises PolyrouteError(unauthorized) when the signature is missing, wrong or too old."""
+        """Who reports. `headers` have CALLBACK_TOKEN where the address had one. Raises PolyrouteError(unauthorized) when the
+        signature is missing, wrong or too old."""
 
 
 class LocalService(Protocol):

@@ -90,7 +90,7 @@ FAULT_MEANINGS: Mapping[str, str] = MappingProxyType(
         "duplicate_callback": "posts the callback at the end twice",
         "callback_lost": "posts no callback",
         "missing_at_first": "answers the first `polls` polls as if the job did not exist",
-        "expired_url": "refuses to give out the results, as after their time",
+        "expired_url": "refuses to give out the results, as after their time; of addresses that are signed anew the first",
         "moderation": "ends the job as the provider does when its moderation refuses the prompt or the result",
         "key_revoked": "takes the job, and refuses the credential whenever that job is asked for",
         "stuck": "stays at 99 per cent for ever",

@@ -57,6 +57,7 @@ OPERATION_OF_TASK: dict[Task, Operation] = {
 TASKS_OF_DIALECT: dict[Dialect, frozenset[Task]] = {
     Dialect.OPENAI_IMAGES: frozenset({Task.TEXT_TO_IMAGE}),
     Dialect.OPENAI_IMAGE_EDITS: frozenset({Task.IMAGE_TO_IMAGE, Task.EDIT_IMAGE}),
+    Dialect.OPENAI_IMAGE_VARIATIONS: frozenset({Task.IMAGE_TO_IMAGE}),
     Dialect.OPENAI_SPEECH: frozenset({Task.SPEECH}),
     Dialect.OPENAI_TRANSCRIPTIONS: frozenset({Task.TRANSCRIBE}),
     Dialect.OPENAI_TRANSLATIONS: frozenset({Task.TRANSLATE}),
@@ -70,13 +71,20 @@ InputRole = Literal[
 
 class MediaInput(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the caller gives to work on: exactly one of `url` (https, or a data URI) and `artifact` (the id of
-    stored bytes). Uploads are stored as artifacts before they get here. A mask is white where it may be painted."""
+    stored bytes). Uploads are stored as artifacts before they get here. A mask is white where it may be painted. `made_by` is
+    ours to fill: `provider/id` of the work that it is the result of, for providers that change only what they made."""
 
     role: InputRole
     url: str | None = None
     artifact: str | None = None
     media_type: str | None = None
     name: str | None = None
+    made_by: str | None = None
+
+    def own_work(self, provider: str) -> str | None:
+        """The id that the provider itself gave to what it made; None for the work of others."""
+        maker, _, work = (self.made_by or "").partition("/")
+        return work if work and maker == provider else None
 
 
 class MediaRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

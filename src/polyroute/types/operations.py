@@ -59,6 +59,7 @@ class Dialect(StrEnum):
     OPENAI_MODERATIONS = "openai_moderations"
     OPENAI_IMAGES = "openai_images"
     OPENAI_IMAGE_EDITS = "openai_image_edits"
+    OPENAI_IMAGE_VARIATIONS = "openai_image_variations"
     OPENAI_SPEECH = "openai_speech"
     OPENAI_TRANSCRIPTIONS = "openai_transcriptions"
     OPENAI_TRANSLATIONS = "openai_translations"
@@ -84,6 +85,7 @@ OPERATION_OF: dict[Dialect, Operation] = {
     Dialect.OPENAI_MODERATIONS: Operation.MODERATE,
     Dialect.OPENAI_IMAGES: Operation.IMAGE,
     Dialect.OPENAI_IMAGE_EDITS: Operation.IMAGE,
+    Dialect.OPENAI_IMAGE_VARIATIONS: Operation.IMAGE,
     Dialect.OPENAI_SPEECH: Operation.SPEECH,
     Dialect.OPENAI_TRANSCRIPTIONS: Operation.TRANSCRIPTION,
     Dialect.OPENAI_TRANSLATIONS: Operation.TRANSCRIPTION,

@@ -14,12 +14,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     Tokens: `input` is uncached text and image input, `cache_read` and `cache_write_*` are the rest of the prompt;
     `output` is visible output, `reasoning` the hidden rest. Where a provider counts image tokens apart, they are in
-    `image_input` and `image_output` only. `images` were made at `image_size` ("1024x1024", "2K") and `image_quality`,
-    `megapixels` are theirs together. `seconds` are of audio, `video_seconds` of video at `video_size` ("720p", "1280x720").
-    `characters` were spoken. `web_searches` are those that the provider made for the answer. `requests` are the charged
-    calls where one answer took several, `compute_seconds` those on `hardware` ("gpu-h100"). `tier` is the service
-    tier that the answer names where it is not the usual one ("batch",
-    "flex", "priority").
+    `image_input` and `image_output` only, and tokens of video among them. `images` were made at `image_size` ("1024x1024",
+    "2K") and `image_quality`, `megapixels` are theirs together. `seconds` are of audio, `video_seconds` of video at
+    `video_size` ("720p", "1280x720"). `characters` were spoken. `web_searches` are those that the provider made for the
+    answer. `requests` are the charged calls where one answer took several, `compute_seconds` those on `hardware`
+    ("gpu-h100"). `tier` is the service tier that the answer names where it is not the usual one ("batch", "flex",
+    "priority").
 
     `charged_input` and `charged_output` are the tokens that are billed where a provider bills others than it counts.
 

@@ -254,6 +254,34 @@ async def test_gemini_calls_and_demands_its_signature_back(gemini: genai.Client)
         )
 
 
+async def test_gemini_interactions_by_its_sdk(gemini: genai.Client, http: Any) -> None:
+    await http.post("/_control", json={"provider": "google", "job_seconds": 0})
+    form = {"type": "video", "delivery": "uri", "duration": "3s", "resolution": "360p"}
+    made = await gemini.aio.interactions.create(
+        model="gemini-omni-1.1-flash", input="a wave", background=True, response_format=form
+    )
+    done = await gemini.aio.interactions.get(made.id)
+    assert (done.status, done.output_video.mime_type) == ("completed", "video/mp4")
+    assert ":download?alt=media" in done.output_video.uri
+    assert done.usage.total_output_tokens == 3 * 5792
+    assert (await gemini.aio.interactions.cancel(made.id)).status == "completed"
+    config = {"transcription_config": {"mode": {"type": "verbatim", "timestamp_granularities": ["word"]}}}
+    sound = {"type": "audio", "data": "UklGRg==", "mime_type": "audio/wav"}
+    heard = await gemini.aio.interactions.create(model="gemini-3.5-transcribe", input=[sound], generation_config=config)
+    [text] = heard.steps[1].content
+    assert text.annotations[0].start_offset == "0.000s"
+    assert heard.output_text == text.text
+    speech = {"speech_config": [{"voice": "Kore"}]}
+    stream = await gemini.aio.interactions.create(
+        model="gemini-3.8-flash-tts", input="Good morning", stream=True, generation_config=speech,
+        response_format={"type": "audio", "mime_type": "audio/mp3"},
+    )  # fmt: skip
+    events = [event async for event in stream]
+    assert [event.event_type for event in events][:2] == ["interaction.created", "step.start"]
+    assert any(event.event_type == "step.delta" and event.delta.type == "audio" for event in events)
+    assert events[-1].interaction.status == "completed"
+
+
 async def test_gemini_structured_output_and_small_endpoints(gemini: genai.Client) -> None:
     client = gemini
     config = types.GenerateContentConfig(response_mime_type="application/json", response_json_schema=SCHEMA)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -71,6 +72,46 @@ def render_transcript(made: Made, form: str, task: str) -> tuple[bytes, bytes]:
             if (usage := _speech_usage(made.usage, transcript)) is not None:
                 answer["usage"] = usage
             return msgspec.json.encode(answer), JSON
+
+
+def render_transcript_events(made: Made, *, diarized: bool) -> bytes:
+    """The answer of /audio/transcriptions as the events of a stream, all at once: a delta for each segment, and the end."""
+    transcript = made.transcript or Transcript(text=made.text or "")
+    return b"".join(_event(one) for one in _transcript_events(transcript, made.usage, diarized=diarized))
+
+
+def _transcript_events(transcript: Transcript, usage: Usage, *, diarized: bool) -> Iterator[dict[str, Any]]:
+    for number, segment in enumerate(transcript.segments if diarized else ()):
+        yield {
+            "type": "transcript.text.segment", "id": f"seg_{number}", "start": segment.start, "end": segment.end,
+            "text": segment.text, "speaker": segment.speaker or "A",
+        }  # fmt: skip
+    pieces = [segment.text for segment in transcript.segments]
+    if " ".join(pieces) != transcript.text:
+        pieces = [transcript.text]
+    for place, piece in enumerate(pieces):
+        yield {"type": "transcript.text.delta", "delta": f" {piece}" if place else piece}
+    counted = _speech_usage(usage, transcript)
+    yield {"type": "transcript.text.done", "text": transcript.text, **({} if counted is None else {"usage": counted})}
+
+
+def speech_event(sound: bytes) -> bytes:
+    """A piece of speech as an event of the stream format `sse`."""
+    return _event({"type": "speech.audio.delta", "audio": base64.b64encode(sound).decode()})
+
+
+def speech_end(usage: Usage) -> bytes:
+    """The event after the last piece of speech; its usage is there where the provider counts tokens."""
+    told: dict[str, Any] = {"type": "speech.audio.done"}
+    if usage.output_total is not None:
+        given = usage.input_total or 0
+        counted = {"input_tokens": given, "output_tokens": usage.output_total}
+        told["usage"] = {**counted, "total_tokens": given + usage.output_total}
+    return _event(told)
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: %s\n\n" % msgspec.json.encode(value)
 
 
 def _verbose(transcript: Transcript, usage: Usage, task: str, *, diarized: bool) -> dict[str, Any]:

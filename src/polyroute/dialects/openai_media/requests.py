@@ -9,6 +9,8 @@ from polyroute.dialects.openai_media.fields import Fields, read_size, refuse
 from polyroute.types.media import MediaInput, MediaRequest, Task
 from polyroute.types.operations import Dialect
 
+VARIATION = "A variation of this picture: the same subject and style, composed anew."
+"""What models that want words are told, for `/images/variations` has none."""
 OWN = "openai"
 """The provider whose options unknown fields are."""
 _LONGEST_PROMPT = 32_000
@@ -33,6 +35,8 @@ def parse_media(dialect: Dialect, values: Mapping[str, Any], files: Sequence[Med
     match dialect:
         case Dialect.OPENAI_IMAGES | Dialect.OPENAI_IMAGE_EDITS:
             return _image(fields, tuple(files))
+        case Dialect.OPENAI_IMAGE_VARIATIONS:
+            return _variation(values, tuple(files))
         case Dialect.OPENAI_SPEECH:
             return _speech(fields)
         case Dialect.OPENAI_TRANSCRIPTIONS | Dialect.OPENAI_TRANSLATIONS:
@@ -72,6 +76,17 @@ def _image(fields: Fields, files: tuple[MediaInput, ...]) -> MediaRequest:
         user=fields.text("safety_identifier") or fields.text("user"),
         options=_options(fields),
     )
+
+
+def _variation(values: Mapping[str, Any], files: tuple[MediaInput, ...]) -> MediaRequest:
+    """Pictures like another one: there are no words, so we put in some of ours."""
+    fields = Fields({**values, "prompt": VARIATION})
+    for name in _OURS:
+        fields.take(name)
+    found = _image(fields, files)
+    if len(found.given("image")) != 1 or found.given("mask"):
+        raise refuse("'image' must be one picture, without a mask.", "image")
+    return found
 
 
 def _linked_images(fields: Fields) -> tuple[MediaInput, ...]:

@@ -39,6 +39,8 @@ _PROMPTED = frozenset(
         Task.SOUND_EFFECT,
     }
 )
+_IN_PLACE_OF_WORDS: dict[Task, InputRole] = {Task.SPEECH: "audio", Task.SOUND_EFFECT: "video"}
+"""What may be worked on instead of words: a recording that is spoken by another voice, a film that gets its sounds."""
 _NOT_THEIRS = frozenset({"idempotency_key"})
 """Fields of a MediaRequest that are ours to fill."""
 
@@ -83,6 +85,8 @@ def _inputs(given: dict[str, Any], task: Task) -> list[Any]:
     if not isinstance(found, list):
         raise invalid("'inputs' must be a list of {role, url | artifact}.", "inputs")
     found = list(found)
+    if any(isinstance(one, dict) and "made_by" in one for one in found):
+        raise invalid("'made_by' is no field of an input.", "inputs")
     animated = task in (Task.IMAGE_TO_VIDEO, Task.ANIMATE) and "first_frame" not in given
     for name, (usual,) in ALIASES.items():
         if name not in given:
@@ -96,6 +100,8 @@ def _inputs(given: dict[str, Any], task: Task) -> list[Any]:
 
 def _input(value: Any, role: str, name: str) -> dict[str, Any]:
     if isinstance(value, dict):
+        if "made_by" in value:
+            raise invalid(f"'made_by' is no field of '{name}'.", name)
         return {"role": role, **value}
     if not isinstance(value, str) or not value:
         raise invalid(f"'{name}' must be a URL, a data URI, or the id of a file or artifact.", name)
@@ -114,7 +120,8 @@ def check_request(request: MediaRequest) -> None:
         value = getattr(request, name)
         if value is not None and not least <= value <= most:
             raise invalid(f"'{name}': {value:g} is not possible; it goes from {least:g} to {most:g}.", name)
-    if request.task in _PROMPTED and not (request.prompt or "").strip():
+    wordless = (role := _IN_PLACE_OF_WORDS.get(request.task)) is not None and request.given(role)
+    if request.task in _PROMPTED and not wordless and not (request.prompt or "").strip():
         raise invalid("'prompt' is required: what is to be made, or the text to speak.", "prompt")
     needed = _NEEDS.get(request.task, ())
     if needed and not any(item.role in needed for item in request.inputs):

@@ -14,7 +14,7 @@ from polyroute.engine.lanes import Conversation, Lane, LaneOpener, RelayLane
 from polyroute.engine.media.inputs import Storage
 from polyroute.engine.media.made import Collected, MadeAnswer, MadeReader
 from polyroute.engine.media.making import Order, make
-from polyroute.engine.media.rendering import Form, render_made
+from polyroute.engine.media.rendering import Form, SpeechEvents, render_made
 from polyroute.engine.media.wire import ProviderWire
 from polyroute.engine.media.work import OURS, MediaWork
 from polyroute.engine.runtime import LiveProvider
@@ -110,6 +110,8 @@ class MediaLane:
         )  # fmt: skip
         if isinstance(maker, Streamed) and self._call.stream:
             self._stream = await maker.stream(fitted.request, model, wire)
+            if self._work.wants_events:
+                self._stream = SpeechEvents(self._stream)
             return MadeAnswer(self._stream.media_type.encode(), stream=self._stream)
         if isinstance(maker, Streamed):
             maker = Collected(maker)
@@ -124,7 +126,7 @@ class MediaLane:
         )  # fmt: skip
         self.notes = (*self.notes, *made.notes)
         self._made = msgspec.structs.replace(made, notes=self.notes, dropped=self.dropped)
-        form = Form(self._call.dialect, self._call.stream, self._work.wants_addresses)
+        form = Form(self._call.dialect, self._work.wants_events, self._work.wants_addresses)
         return await render_made(self._made, fitted.request, form, self._work.storage)
 
     def _callback_url(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -27,9 +28,15 @@ _CANCEL_PATIENCE = 10.0
 _VISIBLE_WITHIN = 15.0
 """Seconds for which accepted work may be unknown to the provider's own polls."""
 _COLLECT_PAUSES = (0.3, 1.0, 3.0)
+_UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError)
+"""What makers stumble with over an answer that has not the shape that was due."""
+_MOST_MISREAD = 3
+"""Polls whose answer has not the shape that was due, before the work is taken for lost."""
 _COLLECT_AGAIN = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.TRUNCATED, ErrorKind.NOT_FOUND})
 DEEPER = 1.5
 """By how much each wait between polls is longer than the one before."""
+_PACE_OF_SIMULATED = (0.05, 0.5)
+"""The most that anybody waits for simulated work, which is done in a moment, unless its provider says otherwise."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,17 +65,20 @@ def idempotency_key(request_id: str, target: Target, spent: int = 0) -> str:
 
 async def make(maker: Immediate | Queued | Local, order: Order) -> Made:
     """The stored results. Raises AttemptFailed; PolyrouteError for inputs that nobody can use."""
+    handle, queued = None, None
     if isinstance(maker, Local):
-        return await store(await _work(maker, order), order)
-    if isinstance(maker, Immediate):
-        return await store(await _make_at_once(maker, order), order)
-    handle, outcome = await _wait_for(maker, order)
+        outcome = await _work(maker, order)
+    elif isinstance(maker, Immediate):
+        outcome = await _make_at_once(maker, order)
+    else:
+        queued = maker
+        handle, outcome = await _wait_for(maker, order)
     try:
-        return await _collect(maker, handle, outcome, order)
+        return await (store(outcome, order) if queued is None else _collect(queued, handle, outcome, order))
     except AttemptFailed as failed:
         failure = failed.failure
-        if failure.kind is ErrorKind.NOT_FOUND:  # an address that has expired is the provider's fault, not the caller's
-            failure = msgspec.structs.replace(failure, kind=ErrorKind.BAD_RESPONSE)
+        if ERROR_TABLE[failure.kind].fault == "caller":  # results are the provider's: an expired address, a broken file
+            failure = msgspec.structs.replace(failure, kind=ErrorKind.BAD_RESPONSE, param=None)
         if handle is not None:
             await order.tracker.failed(failure)
         raise AttemptFailed(failure) from failed
@@ -95,7 +105,11 @@ async def _make_at_once(maker: Immediate, order: Order) -> Outcome:
     if order.tracker.durable:
         key = idempotency_key(order.request_id, order.target, order.tracker.spent)
         await order.tracker.submitting(order.target, order.credential, key, resubmits=order.wire.is_local)
-    return await maker.make(order.request, order.model, order.wire)
+    order.wire.waits_for_result = True
+    try:
+        return await maker.make(order.request, order.model, order.wire)
+    except _UNREADABLE as error:
+        raise AttemptFailed(_unreadable("The provider's answer is not what was due.", error)) from error
 
 
 async def _work(maker: Local, order: Order) -> Outcome:
@@ -125,9 +139,9 @@ async def _wait_for(maker: Queued, order: Order) -> tuple[Handle | None, Outcome
             if failed.failure.kind is not ErrorKind.UNKNOWN_OUTCOME:
                 await tracker.refused()
             raise
-        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             message = "The provider's answer to the order cannot be read; whether it began the work is unknown."
-            unknown = Failure(kind=ErrorKind.UNKNOWN_OUTCOME, message=message, detail=repr(error)[:500])
+            unknown = msgspec.structs.replace(_unreadable(message, error), kind=ErrorKind.UNKNOWN_OUTCOME)
             raise AttemptFailed(unknown) from error
         if isinstance(submitted, Outcome):
             return None, submitted
@@ -154,9 +168,12 @@ async def _keep(tracker: Tracker, handle: Handle) -> None:
 
 async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
     loop = asyncio.get_running_loop()
-    wait, longest = maker.pace
-    wait = handle.first_poll if handle.first_poll is not None else wait
+    first, longest = maker.pace
+    if order.simulated:
+        first, longest = min(first, _PACE_OF_SIMULATED[0]), min(longest, _PACE_OF_SIMULATED[1])
+    wait = handle.first_poll if handle.first_poll is not None else first
     visible_by = loop.time() + wait + _VISIBLE_WITHIN
+    misread = 0
     while True:
         if loop.time() + wait >= order.deadline:
             raise AttemptFailed(Failure(kind=ErrorKind.TIMEOUT, message="The provider did not finish in time."))
@@ -171,12 +188,23 @@ async def _poll(maker: Queued, handle: Handle, order: Order) -> Outcome:
             # The poll failed, not the work: that goes on at the provider, and nobody else may be asked for it meanwhile.
             if ERROR_TABLE[failed.failure.kind].fault == "operator":
                 raise AttemptFailed(_out_of_sight(failed.failure)) from failed
-            wait = max(failed.failure.retry_after or 0.0, min(max(wait, maker.pace[0]) * DEEPER, longest))
+            wait = max(failed.failure.retry_after or 0.0, min(max(wait, first) * DEEPER, longest))
+            continue
+        except _UNREADABLE as error:  # what is no JSON at all is a proxy's page, and as good as no answer
+            misread += not isinstance(error, msgspec.MsgspecError)
+            if misread >= _MOST_MISREAD:
+                message = "The provider's answers about the work cannot be read."
+                raise AttemptFailed(_unreadable(message, error)) from error
+            wait = min(max(wait, first) * DEEPER, longest)
             continue
         if isinstance(state, Outcome):
             return state
         await order.tracker.progress(state)
-        wait = _next_wait(state, wait, maker.pace[0], longest)
+        wait = _next_wait(state, wait, first, longest)
+
+
+def _unreadable(message: str, error: Exception) -> Failure:
+    return Failure(kind=ErrorKind.BAD_RESPONSE, message=message, detail=repr(error)[:500])
 
 
 def _out_of_sight(failure: Failure) -> Failure:
@@ -192,6 +220,7 @@ def _next_wait(state: Progress, wait: float, first: float, longest: float) -> fl
 
 async def _cancel(maker: Queued, handle: Handle, wire: ProviderWire) -> None:
     """Tell the provider that nobody waits any more; what cannot be told runs out by itself."""
+    wire.grant(_CANCEL_PATIENCE)
     try:
         async with asyncio.timeout(_CANCEL_PATIENCE):
             await maker.cancel(handle, wire)
@@ -226,16 +255,26 @@ async def _stored(item: Produced, order: Order) -> Artifact:
         simulated=order.simulated, owner=order.owner,
     )  # fmt: skip
     if item.data is not None:
-        return await order.storage.artifacts.put(item.data, intake)
+        return await _put(item.data, intake, order)
     if item.path is not None:
-        return await order.storage.artifacts.put(read_blocks(Path(item.path)), intake)
+        return await _put(read_blocks(Path(item.path)), intake, order)
     url = item.url or ""
     if url.startswith("data:"):
         from_uri, declared = _data_of(url)
-        return await order.storage.artifacts.put(from_uri, msgspec.structs.replace(intake, declared=declared))
+        return await _put(from_uri, msgspec.structs.replace(intake, declared=declared), order)
     headers = order.wire.headers_for(url) if item.authenticated else []
-    trusted = (order.wire.base_url,) if order.wire.may_be_private else ()
+    trusted = (order.wire.base_url,) if order.wire.may_be_private or item.authenticated else ()
     return await order.storage.fetcher.fetch(FetchOrder(url=url, intake=intake, headers=headers, trusted=trusted))
+
+
+async def _put(content: bytes | AsyncIterator[bytes], intake: Intake, order: Order) -> Artifact:
+    try:
+        return await order.storage.artifacts.put(content, intake)
+    except PolyrouteError as error:
+        if ERROR_TABLE[error.kind].fault != "caller":
+            raise
+        message = f"What the provider made cannot be used: {error.message}"
+        raise AttemptFailed(Failure(kind=ErrorKind.BAD_RESPONSE, message=message)) from error
 
 
 def _data_of(uri: str) -> tuple[bytes, str | None]:

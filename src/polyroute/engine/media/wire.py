@@ -61,6 +61,9 @@ class ProviderWire:
         self._deadline = deadline
         self._callback_url = callback_url
         self.durable = durable
+        self.waits_for_result = False
+        """Answers are the results themselves. One that does not come in time is given up, as that of any provider which keeps
+        its callers waiting; one that is lost is only worth an operator's look where a job can wait for that."""
         self.unanswered: Failure | None = None
         """Why the last call that starts nothing got no answer to go by, however often it was repeated: the network, or an
         answer that is about the call itself (busy, credential). Not what an answer says of the work."""
@@ -113,6 +116,8 @@ class ProviderWire:
             except AttemptFailed as failed:
                 failure = failed.failure
                 if creates:
+                    if self.waits_for_result and (failure.kind is ErrorKind.TIMEOUT or not self.durable):
+                        raise
                     raise AttemptFailed(_of_creation(failure)) from failed
                 wait = max(failure.retry_after or 0.0, pause)
                 if not left or not _passes(failure) or asyncio.get_running_loop().time() + wait >= self._deadline:
@@ -145,6 +150,10 @@ class ProviderWire:
         if asyncio.get_running_loop().time() + seconds >= self._deadline:
             raise AttemptFailed(Failure(kind=ErrorKind.TIMEOUT, message="The provider did not finish in time."))
         await asyncio.sleep(seconds)
+
+    def grant(self, seconds: float) -> None:
+        """Time for a last word, whatever is left of the attempt's own."""
+        self._deadline = max(self._deadline, asyncio.get_running_loop().time() + seconds)
 
     # ---------------------------------------------------------------- inputs
 
@@ -218,7 +227,7 @@ class ProviderWire:
         elif form is not None:
             multipart = MultipartBody(form)
             body, content_type = multipart, multipart.content_type
-        url = self._address(path)
+        url = self._address(path, anonymous=anonymous)
         if query:
             url += ("&" if "?" in url else "?") + urlencode(query)
         given = headers or []
@@ -233,13 +242,13 @@ class ProviderWire:
         )
         return list(request.headers)
 
-    def _address(self, path: str, *, websocket: bool = False) -> str:
+    def _address(self, path: str, *, websocket: bool = False, anonymous: bool = False) -> str:
         if "://" not in path:
             base = self.base_url
             if websocket:
                 base = f"ws{base.removeprefix('http')}"
             return base + path
-        if not self._is_own(path):
+        if not (self._is_own(path) or (anonymous and self._is_on(path, "upload_hosts"))):
             raise AttemptFailed(
                 Failure(kind=ErrorKind.BAD_RESPONSE, message="The provider pointed to an address that is not its own.")
             )
@@ -249,10 +258,12 @@ class ProviderWire:
         """Whether an address is of the provider's own hosts: that of its base URL, and those of its option `hosts`
         (a leading dot stands for all below)."""
         parts, base = urlsplit(url), urlsplit(self.base_url)
-        if (parts.hostname, parts.port) == (base.hostname, base.port):
-            return True
+        return (parts.hostname, parts.port) == (base.hostname, base.port) or self._is_on(url, "hosts")
+
+    def _is_on(self, url: str, option: str) -> bool:
+        parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-        named = self._row.options.get("hosts", ())
+        named = self._row.options.get(option, ())
         return parts.scheme in ("https", "wss") and any(
             host == name.lstrip(".") or (name.startswith(".") and host.endswith(name)) for name in named
         )

@@ -15,7 +15,7 @@ from polyroute.ports import Call, Intake
 from polyroute.types.artifacts import Artifact
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import MediaInput, MediaRequest
-from polyroute.types.operations import MEDIA_DIALECT_OF
+from polyroute.types.operations import MEDIA_DIALECT_OF, Dialect
 
 OURS = frozenset(MEDIA_DIALECT_OF.values())
 """The dialects of our own vocabulary."""
@@ -49,6 +49,14 @@ class MediaWork:
     @property
     def _owner(self) -> str | None:
         return None if self.call.key is None else self.call.key.id
+
+    @property
+    def wants_events(self) -> bool:
+        """The answer is to be a stream of OpenAI's events; speech, which always comes as it is spoken, says so apart."""
+        if self.call.dialect is not Dialect.OPENAI_SPEECH:
+            return self.call.stream
+        raw = (self.call.fields or {}).get("stream_format")
+        return raw is not None and bytes(raw) == b'"sse"'
 
     async def inputs(self) -> Inputs:
         """What the caller gave."""

@@ -44,6 +44,8 @@ class AiHubMixMedia(OpenAIMedia):
         """By task and name."""
         if task in _IMAGES:
             return Prediction(self._name) if "/" in model else NativeMedia(self._name, self._pace)
+        if task is Task.VIDEO_TO_VIDEO:
+            return VendorVideos(self._name, self._pace)
         if task in _VIDEOS:
             return NativeMedia(self._name, self._pace) if self._native else VendorVideos(self._name, self._pace)
         return super().maker(task, model)
@@ -181,7 +183,7 @@ def _usage(handle: Handle, made: int) -> Usage:
     seconds = handle.data.get("seconds")
     if handle.data.get("kind") == "images":
         return Usage(images=made)
-    return Usage(seconds=None if seconds is None else float(seconds))
+    return Usage(video_seconds=None if seconds is None else float(seconds))
 
 
 def _produced(one: dict[str, Any]) -> Produced:
@@ -217,7 +219,13 @@ class VendorVideos:
         self.pace = pace
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """What the maker's form has fields for."""
+        """What the maker's form has fields for; of films only those that were made here, in other words."""
+        if request.task is Task.VIDEO_TO_VIDEO:
+            intents.need_prompt(request)
+            film = intents.need_input(request, "video")
+            if film.own_work(self._provider) is None:
+                raise intents.failed_field("video", film.role, "only films that AiHubMix made can be changed here")
+            return intents.fitted(request, (), ("video",))
         if model.startswith("doubao-seedance"):
             return _fit_video(request, {"seed", "resolution"})
         if model.startswith("happyhorse") or ("wan" in model and "i2v" in model):
@@ -230,10 +238,14 @@ class VendorVideos:
         return msgspec.structs.replace(fitted, dropped=(*fitted.dropped, *lost))
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
-        """Start the film."""
-        body = {"model": model, **await self._body(request, model, wire), **request.options.get(self._provider, {})}
+        """Start the film, or a remix of one."""
+        body, path = {"prompt": request.prompt, **request.options.get(self._provider, {})}, "/videos"
+        if request.task is Task.VIDEO_TO_VIDEO:
+            path += f"/{intents.need_input(request, 'video').own_work(self._provider)}/remix"
+        else:
+            body = {"model": model, **await self._body(request, model, wire), **body}
         body = {name: value for name, value in body.items() if value not in (None, [], {})}
-        video = (await wire.call("POST", "/videos", json=body, creates=True)).json()
+        video = (await wire.call("POST", path, json=body, creates=True)).json()
         name = video.get("id") or video.get("task_id")
         if name is None:
             raise intents.failed(ErrorKind.BAD_RESPONSE, "The provider gave no id for the film.")
@@ -290,7 +302,7 @@ class VendorVideos:
             url=f"{wire.base_url}/videos/{handle.id}/content", authenticated=True
         )  # fmt: skip
         seconds = video.get("seconds") or handle.data.get("seconds")
-        usage = Usage(seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
+        usage = Usage(video_seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
         return Outcome(produced=(made,), usage=usage, model=video.get("model"), upstream_id=handle.id)
 
     async def cancel(self, handle: Handle, wire: MediaWire) -> None:

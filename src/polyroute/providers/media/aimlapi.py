@@ -14,17 +14,17 @@ from polyroute.ports import FormPart, Headers, MediaWire
 from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.spoken import turns_of
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import ErrorKind, Failure
 from polyroute.types.media import (
-    Fitted,
     Handle,
     MediaRequest,
     Outcome,
     Produced,
     Progress,
-    Segment,
     Task,
     Transcript,
     Word,
@@ -117,22 +117,7 @@ def _spent(told: dict[str, Any], **measured: Any) -> Usage:
     return Usage(reported_cost_usd=money(usage.get("usd_spent")), raw=usage or None, **measured)
 
 
-class _Fitting:
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
-
-    async def body(self, request: MediaRequest, model: str, wire: MediaWire) -> dict[str, Any]:
-        """The fields of the call."""
-        filled = fields.fill(self._spec, request, self._provider)
-        return {"model": model, **await fields.place(filled, wire)}
-
-
-class Pictures(_Fitting):
+class Pictures(Tabled):
     """Implements `ports.Immediate`."""
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
@@ -147,7 +132,7 @@ class Pictures(_Fitting):
         return Outcome(produced=produced, usage=_spent(told, images=len(produced)), model=model)
 
 
-class Speech(_Fitting):
+class Speech(Tabled):
     """Implements `ports.Immediate`: some models answer with the sound, some with its address."""
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
@@ -166,7 +151,7 @@ class Speech(_Fitting):
         return Outcome(produced=(Produced(url=audio["url"]),), usage=usage, model=model, upstream_id=inference)
 
 
-class Generations(_Fitting):
+class Generations(Tabled):
     """Implements `ports.Queued`: films, music, transcripts."""
 
     resubmits = False
@@ -248,7 +233,7 @@ def _heard(told: dict[str, Any], handle: Handle) -> Outcome:
     duration = (result.get("metadata") or {}).get("duration") or result.get("duration") or result.get("audio_duration")
     transcript = Transcript(
         text=_said(result), language=result.get("language") or result.get("language_code"), duration=duration,
-        segments=tuple(_turns(words)), words=words,
+        segments=turns_of(words), words=words,
     )  # fmt: skip
     usage = _spent(told, seconds=duration)
     return Outcome(transcript=transcript, usage=usage, model=handle.data["model"], upstream_id=handle.id)
@@ -276,15 +261,3 @@ def _words(result: dict[str, Any]) -> Iterator[Word]:
         speaker = one.get("speaker")
         text = str(one.get("punctuated_word") or one.get("word") or one.get("text") or "")
         yield Word(word=text, start=start / scale, end=end / scale, speaker=None if speaker is None else str(speaker))
-
-
-def _turns(words: tuple[Word, ...]) -> Iterator[Segment]:
-    """Sentences, each of one speaker."""
-    held: list[Word] = []
-    for number, word in enumerate(words, 1):
-        held.append(word)
-        over = number == len(words) or words[number].speaker != word.speaker
-        if over or word.word.endswith((".", "!", "?")):
-            text = " ".join(one.word for one in held)
-            yield Segment(text=text, start=held[0].start, end=held[-1].end, speaker=word.speaker)
-            held = []

@@ -10,6 +10,7 @@ import msgspec
 
 from polyroute.catalog.model import Provider
 from polyroute.ports import Headers, Local, MediaWire, Report
+from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.drops import keeping
 from polyroute.providers.media.geometry import megapixels_of, ratio_of, size_of_shape
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
@@ -81,7 +82,7 @@ class _Blocking:
 
     async def ask(self, path: str, body: dict[str, Any], wire: MediaWire, report: Report) -> dict[str, Any]:
         """The answer. Raises AttemptFailed."""
-        call = asyncio.create_task(wire.call("POST", path, json=body, headers=self._headers))
+        call = asyncio.create_task(ask_once(wire, path, json=body, headers=self._headers))
         looking = asyncio.create_task(self._look(wire, report))
         try:
             reply = await call

@@ -8,6 +8,7 @@ import msgspec
 
 from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, Immediate, MediaStream, MediaWire, Streamed
+from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.drops import keeping
 from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.reach import out_of_reach
@@ -167,5 +168,5 @@ async def upload_reference(wire: MediaWire, request: MediaRequest, name: str) ->
     identity = (item.artifact or "")[-8:] or str(content.length)
     filename = f"{plain}-{identity}.{ending}"
     part = FormPart(name="files", value=content, filename=filename, media_type=media_type)
-    told = (await wire.call("POST", "/upload_reference", form=(part,))).json()
-    return str((told.get("uploaded_files") or [filename])[0])
+    told = (await ask_once(wire, "/upload_reference", form=(part,))).json()
+    return str((told["uploaded_files"] or [filename])[0])

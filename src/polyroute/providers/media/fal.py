@@ -17,10 +17,11 @@ from polyroute.providers.media import ed25519, fields
 from polyroute.providers.media.fal_answers import outcome_of, read_failure
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
+from polyroute.providers.media.tabled import Tabled
 from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import gone_wrong, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Progress, Task
+from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Progress, Task
 
 _HOME = "queue.fal.run"
 _PERCENT = re.compile(r"(\d{1,3})\s?%")
@@ -133,20 +134,15 @@ def _key(text: Any) -> bytes | None:
         return None
 
 
-class Requests:
+class Requests(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (0.5, 5.0)
 
     def __init__(self, adapter: FalMedia, spec: ModelSpec, provider: str) -> None:
+        super().__init__(spec, provider)
         self._adapter = adapter
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """Into the queue."""

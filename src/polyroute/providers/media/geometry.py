@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 
 _CLASSES = {"0.25": 0.25, "0.5k": 0.25, "1k": 1.0, "1 mp": 1.0, "2k": 4.0, "4k": 16.0}
 _MEGAPIXEL = 1024 * 1024
+_SAME_SHAPE = 0.03
+"""Proportions whose logarithms differ by less are the same one, rounded to pixels in two ways."""
 
 
 def ratio_of(text: str) -> float | None:
@@ -39,6 +41,46 @@ def nearest_size(width: int, height: int, offered: Collection[str]) -> str:
         return abs(math.log(int(w) / int(h) * height / width)), abs(math.log(int(w) * int(h) / (width * height)))
 
     return min((text for text in offered if ratio_of(text) is not None), key=distance)
+
+
+def nearest_frame(ratio: float | None, area: float | None, offered: Sequence[str]) -> str:
+    """Of the offered sizes in pixels, that which comes nearest in proportion and then in area (square pixels); where one of
+    them is not asked for, the first one's. Those that are no size do not count.
+
+    >>> nearest_frame(9 / 16, 1920 * 1080, ["1280:720", "720:1280", "1080:1920"])
+    '1080:1920'
+    """
+    sizes = {text: _sides(text) for text in offered if ratio_of(text) is not None}
+    first = next(iter(sizes.values()))
+    wanted = first[0] / first[1] if ratio is None else ratio
+    space = first[0] * first[1] if area is None else area
+    far = {text: abs(math.log(width / height / wanted)) for text, (width, height) in sizes.items()}
+    near = [text for text in sizes if far[text] <= min(far.values()) + _SAME_SHAPE]
+    return min(near, key=lambda text: abs(math.log(sizes[text][0] * sizes[text][1] / space)))
+
+
+def is_same_shape(ratio: float, size: str) -> bool:
+    """Whether a size has this proportion, but for the rounding to pixels.
+
+    >>> is_same_shape(4 / 3, "1104:832"), is_same_shape(4 / 3, "1280:720")
+    (True, False)
+    """
+    found = ratio_of(size)
+    return found is not None and abs(math.log(found / ratio)) <= _SAME_SHAPE
+
+
+def _sides(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().replace("x", ":").partition(":")
+    return int(width), int(height)
+
+
+def area_of(resolution: str, ratio: float) -> float | None:
+    """Square pixels of a class of size (`720p` by the shorter side, `2K` by megapixels) in a proportion; None for what is
+    neither."""
+    lower = resolution.strip().lower()
+    if lower.endswith("p") and lower[:-1].isdecimal():
+        return int(lower[:-1]) ** 2 * max(ratio, 1 / ratio)
+    return _CLASSES[lower] * _MEGAPIXEL if lower in _CLASSES else None
 
 
 def size_of_shape(ratio: float, megapixels: float = 1.0, multiple: int = 16) -> tuple[int, int]:

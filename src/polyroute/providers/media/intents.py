@@ -62,6 +62,15 @@ def need_input(request: MediaRequest, *roles: InputRole) -> MediaInput:
     raise PolyrouteError(ErrorKind.INVALID_REQUEST, f"'{roles[0]}' is required.", param=roles[0])
 
 
+def need_options(request: MediaRequest, provider: str, names: Sequence[str], model: str) -> None:
+    """One of these options of a provider, for what there is no intent. Raises PolyrouteError(unsupported)."""
+    given = request.options.get(provider, {})
+    if names and not any(given.get(name) for name in names):
+        raise PolyrouteError(
+            ErrorKind.UNSUPPORTED, f"{model} needs {' or '.join(names)} in the options of {provider}.", param="options"
+        )
+
+
 def nearest_shape(request: MediaRequest, offered: Collection[str]) -> tuple[str | None, tuple[str, ...]]:
     """The offered aspect ratio nearest to what was asked for, None where nothing was, and a note when it is another one.
     Raises PolyrouteError(invalid_request) for what is no ratio."""

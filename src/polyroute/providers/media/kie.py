@@ -16,11 +16,11 @@ from polyroute.providers.media import fields
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
 from polyroute.providers.media.kie_answers import Report, fault, job_report, product_report
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import gone_wrong, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
-    Fitted,
     Handle,
     MediaInput,
     MediaRequest,
@@ -80,19 +80,11 @@ class KieMedia:
         return Callback(handle_id=identifier)
 
 
-class Jobs:
+class Jobs(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (2.0, 10.0)
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """A task of the unified jobs, or of a product."""

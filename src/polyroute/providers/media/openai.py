@@ -63,7 +63,7 @@ class OpenAIMedia:
                 dialect = Dialect.OPENAI_TRANSLATIONS if task is Task.TRANSLATE else Dialect.OPENAI_TRANSCRIPTIONS
                 path = self._paths.get(dialect)
                 return None if path is None else Transcription(path, self._provider)
-            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO:
+            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO | Task.VIDEO_TO_VIDEO:
                 path = self._paths.get(Dialect.MEDIA_VIDEO)
                 return Videos(path, self._provider) if path else None
             case _:
@@ -84,7 +84,7 @@ class Images:
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The pictures of one call."""
         body = {"model": model, **image_fields(request), **request.options.get(self._provider, {})}
-        return image_outcome((await wire.call("POST", self._path, json=body)).json(), request)
+        return image_outcome((await wire.call("POST", self._path, json=body, creates=True)).json(), request)
 
 
 class ImageEdits:
@@ -105,7 +105,7 @@ class ImageEdits:
         images = (*request.given("image"), *request.given("reference"))
         parts = [FormPart(name="model", value=model)]
         fields = {**image_fields(request), **request.options.get(self._provider, {})}
-        parts += [FormPart(name=name, value=_form_text(value)) for name, value in fields.items()]
+        parts += _form_parts(fields)
         for number, item in enumerate((*images, *request.given("mask")), 1):
             content: bytes | Body
             if item.role == "mask":
@@ -115,7 +115,7 @@ class ImageEdits:
             name = "mask" if item.role == "mask" else "image" if len(images) == 1 else "image[]"
             filename = item.name or f"{item.role}-{number}.{media_type.partition('/')[2]}"
             parts.append(FormPart(name=name, value=content, filename=filename, media_type=media_type))
-        return image_outcome((await wire.call("POST", self._path, form=tuple(parts))).json(), request)
+        return image_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json(), request)
 
 
 def _fit_image(request: MediaRequest) -> Fitted:
@@ -154,8 +154,17 @@ def _size(request: MediaRequest) -> str | None:
     return "1024x1024" if wide == tall else "1536x1024" if wide > tall else "1024x1536"
 
 
-def _form_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _form_parts(fields: dict[str, Any]) -> list[FormPart]:
+    """Fields of a form; lists under a name with `[]` are repeated, whatever else is no text is JSON."""
+    listed = [
+        (name, one)
+        for name, value in fields.items()
+        for one in (value if name.endswith("[]") and isinstance(value, list) else [value])
+    ]
+    return [
+        FormPart(name=name, value=one if isinstance(one, str) else msgspec.json.encode(one).decode())
+        for name, one in listed
+    ]
 
 
 def image_outcome(answer: dict[str, Any], request: MediaRequest) -> Outcome:
@@ -274,8 +283,8 @@ class Transcription:
             parts.append(FormPart(name="chunking_strategy", value="auto"))
         parts += [FormPart(name="keywords[]", value=hint) for hint in request.hints]
         extra = request.options.get(self._provider, {})
-        parts += [FormPart(name=name, value=_form_text(value)) for name, value in extra.items()]
-        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts))).json())
+        parts += _form_parts(extra)
+        return transcription_outcome((await wire.call("POST", self._path, form=tuple(parts), creates=True)).json())
 
 
 def _filename(media_type: str) -> str:
@@ -286,13 +295,13 @@ def _filename(media_type: str) -> str:
 def transcription_outcome(answer: dict[str, Any]) -> Outcome:
     """OpenAI's transcription, plain, verbose or diarized."""
     transcript = Transcript(
-        text=str(answer.get("text") or ""),
+        text=str(answer["text"]),
         language=answer.get("language"),
         duration=answer.get("duration"),
         segments=tuple(
             Segment(
                 text=str(one.get("text", "")).strip(), start=float(one.get("start") or 0), end=float(one.get("end") or 0),
-                speaker=one.get("speaker"),
+                speaker=one.get("speaker") or one.get("speaker_id"),
             )
             for one in answer.get("segments") or ()
         ),
@@ -309,7 +318,7 @@ def transcription_outcome(answer: dict[str, Any]) -> Outcome:
         input=None if total is None else total - (audio or 0),
         audio_input=audio,
         output=told.get("output_tokens"),
-        seconds=told.get("seconds", answer.get("duration")),
+        seconds=told.get("seconds", told.get("prompt_audio_seconds", answer.get("duration"))),
         raw=raw,
     )
     return Outcome(transcript=transcript, usage=usage, model=answer.get("model"))

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from polyroute.ports import FormPart, MediaWire
 from polyroute.providers.media.geometry import nearest_number
+from polyroute.providers.media.intents import need_input
 from polyroute.providers.media.reach import check_most
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
-from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress
+from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
 
 _SIZES = {"16:9": "1280x720", "9:16": "720x1280"}
@@ -36,7 +37,11 @@ class Videos:
             for name in request.__struct_fields__
             if name not in _KEPT and getattr(request, name) not in (None, (), {})
         ]
-        dropped += [item.role for item in request.inputs if item.role not in ("first_frame", "image", "reference")]
+        if request.task is Task.VIDEO_TO_VIDEO:
+            need_input(request, "video")
+        roles = ("video",) if request.task is Task.VIDEO_TO_VIDEO else ("first_frame", "image", "reference")
+        dropped += [item.role for item in request.inputs if item.role not in roles]
+        dropped += ["n"] if request.n > 1 else []
         notes = []
         if (
             request.duration is not None
@@ -47,7 +52,9 @@ class Videos:
         return Fitted(request=request, dropped=tuple(dict.fromkeys(dropped)), notes=tuple(notes))
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
-        """Ask for a video."""
+        """Ask for a video, or for another one of a video."""
+        if request.task is Task.VIDEO_TO_VIDEO:
+            return await self._change(request, wire)
         fields: dict[str, str] = {"model": model, "prompt": request.prompt or ""}
         if request.duration is not None:
             fields["seconds"] = f"{nearest_number(request.duration, self._seconds):g}"
@@ -68,6 +75,20 @@ class Videos:
         video = reply.json()
         return Handle(id=str(video["id"]), data={"seconds": fields.get("seconds")})
 
+    async def _change(self, request: MediaRequest, wire: MediaWire) -> Handle:
+        """A remix of what this provider made; any other film is sent to be edited. The model is the film's own."""
+        film = need_input(request, "video")
+        fields = {"prompt": request.prompt or "", **request.options.get(self._provider, {})}
+        if work := film.own_work(self._provider):
+            reply = await wire.call("POST", f"{self._path}/{work}/remix", json=fields, creates=True)
+        else:
+            content, media_type = await wire.input_body(film)
+            parts = [FormPart(name=name, value=str(value)) for name, value in fields.items()]
+            filename = film.name or f"film.{media_type.partition('/')[2]}"
+            parts.append(FormPart(name="video", value=content, filename=filename, media_type=media_type))
+            reply = await wire.call("POST", f"{self._path}/edits", form=tuple(parts), creates=True)
+        return Handle(id=str(reply.json()["id"]))
+
     async def poll(self, handle: Handle, wire: MediaWire) -> Progress | Outcome:
         """How far it is."""
         video: dict[str, Any] = (await wire.call("GET", f"{self._path}/{handle.id}")).json()
@@ -83,7 +104,10 @@ class Videos:
                 if address
                 else Produced(url=f"{wire.base_url}{self._path}/{handle.id}/content", authenticated=True)
             )
-            usage = Usage(seconds=None if seconds is None else float(seconds), raw=video.get("usage"))
+            usage = Usage(
+                video_seconds=None if seconds is None else float(seconds), video_size=video.get("size"),
+                raw=video.get("usage"),
+            )  # fmt: skip
             return Outcome(produced=(produced,), usage=usage, model=video.get("model"), upstream_id=handle.id)
         error = video.get("error") if isinstance(video.get("error"), dict) else {}
         code, message = str((error or {}).get("code") or ""), str((error or {}).get("message") or status)

@@ -19,15 +19,17 @@ from polyroute.ports import Callback, Headers, MediaWire, Reply
 from polyroute.providers.media import fields
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.hosts import on_host
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import gone_wrong, is_moderation, money, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.media import Fitted, Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task
+from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
 
 _HOME, _FILES = "api.piapi.ai", "upload.theapi.app"
 _POINTS_PER_USD = 10_000_000
 """What a dollar buys unless the row's option `points_per_usd` says otherwise; PiAPI's own figure is not published."""
+_OLDEST_REPORT = 3600.0
 _CANCELABLE = ("kling", "midjourney")
 _MONEY = ("insufficient credit", "insufficient balance", "not enough credit", "quota")
 _PREFERRED = (
@@ -72,8 +74,11 @@ class PiapiMedia:
         if not hmac.compare_digest(_webhook_secret(wire).encode(), given):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback's secret is missing or wrong.")
         try:
-            return Callback(handle_id=str(msgspec.json.decode(body)["data"]["task_id"]))
-        except (msgspec.MsgspecError, KeyError, TypeError):
+            told = msgspec.json.decode(body)
+            if abs(float(told.get("timestamp", now)) - now) > _OLDEST_REPORT:
+                raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback is too old.")
+            return Callback(handle_id=str(told["data"]["task_id"]))
+        except (AttributeError, ValueError, msgspec.MsgspecError, KeyError, TypeError):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback names no task.") from None
 
 
@@ -85,19 +90,11 @@ def _webhook_secret(wire: MediaWire) -> str:
     return hmac.new((wire.secret or "").encode(), b"polyroute piapi callbacks", hashlib.sha256).hexdigest()
 
 
-class Tasks:
+class Tasks(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (1.0, 30.0)
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """A task."""

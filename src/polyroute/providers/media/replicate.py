@@ -14,10 +14,10 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, FormPart, Headers, MediaWire
 from polyroute.providers.media import fields
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import (
-    Fitted,
     Handle,
     MediaInput,
     MediaRequest,
@@ -36,11 +36,13 @@ _MODERATED = re.compile(r"nsfw|sensitive|flagged|safety|moderat", re.IGNORECASE)
 _RESETS = re.compile(r"resets in ~?(\d+)\s*s")
 _PERCENT = re.compile(r"(\d{1,3})%\|")
 _OFFICIAL = re.compile(r"[^/:]+/[^/:]+")
+_DEPLOYED = re.compile(r"deployments/[^/:]+/[^/:]+")
 _SKEW = 300.0
 
 
 class ReplicateMedia:
-    """Runs any model by its name: official ones as `owner/name`, others as `owner/name:version` or a version's id."""
+    """Runs any model by its name: official ones as `owner/name`, others as `owner/name:version` or a version's id, one's own
+    deployments as `deployments/owner/name`."""
 
     def __init__(self, row: Provider) -> None:
         self._provider = row.name
@@ -101,19 +103,11 @@ class ReplicateMedia:
         return self._secrets[account]
 
 
-class Predictions:
+class Predictions(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (0.5, 5.0)
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """A prediction; one that is done at once is its own result."""
@@ -122,6 +116,8 @@ class Predictions:
         body: dict[str, Any] = {"input": inputs}
         if _OFFICIAL.fullmatch(model):
             path = f"/models/{model}/predictions"
+        elif _DEPLOYED.fullmatch(model):
+            path = f"/{model}/predictions"
         else:
             path, body["version"] = "/predictions", model
         if wire.callback_url is not None:

@@ -9,12 +9,16 @@ from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import quote
 
+import msgspec
+
 from polyroute.catalog.model import Provider
-from polyroute.ports import MediaWire
+from polyroute.ports import Callback, Headers, MediaWire
 from polyroute.providers.media import fields, intents
+from polyroute.providers.media.callback_tokens import address_with_token, check_token
+from polyroute.providers.media.tabled import Tabled
 from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.types.errors import ErrorKind
-from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
+from polyroute.types.media import Handle, MediaRequest, Outcome, Produced, Progress, Segment, Task, Transcript
 from polyroute.types.usage import Usage
 
 _RUNNING: dict[str, Literal["queued", "running"]] = {
@@ -35,35 +39,35 @@ class RunpodMedia:
 
     def __init__(self, row: Provider) -> None:
         self._provider = row.name
-        self._pace = (0.05, 0.2) if row.simulated else (1.0, 10.0)
 
     def maker(self, task: Task, model: str) -> Endpoints | None:
         """Jobs for each task that the table knows a form for."""
         spec = load_table("runpod").find(task, model)
-        return None if spec is None else Endpoints(spec, self._provider, self._pace)
+        return None if spec is None else Endpoints(spec, self._provider)
+
+    async def callback(self, headers: Headers, body: bytes, wire: MediaWire, now: float) -> Callback:
+        """The job's state, posted to an address that only RunPod was told."""
+        check_token(headers, wire, now)
+        return Callback(handle_id=str(msgspec.json.decode(body)["id"]))
 
 
-class Endpoints:
+class Endpoints(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
+    pace = (1.0, 10.0)
 
-    def __init__(self, spec: ModelSpec, provider: str, pace: tuple[float, float]) -> None:
-        self._spec = spec
-        self._provider = provider
+    def __init__(self, spec: ModelSpec, provider: str) -> None:
+        super().__init__(spec, provider)
         self._misses = 0
-        self.pace = pace
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the endpoint's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """Hand the job over."""
         filled = fields.fill(self._spec, request, self._provider)
         body: dict[str, Any] = {"input": await fields.place(filled, wire)}
-        if wire.callback_url is not None:
-            body["webhook"] = wire.callback_url
+        report_to = address_with_token(wire, request.idempotency_key or "")
+        if report_to is not None:
+            body["webhook"] = report_to
         job = (await wire.call("POST", f"{_address(wire, model)}/run", json=body, creates=True)).json()
         data = {
             "endpoint": model, "task": request.task.value, "seconds": request.duration,

@@ -16,11 +16,11 @@ from polyroute.providers.media import fields
 from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.sound import BytesStream
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import gone_wrong, money, read_moderation, unreadable
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure
 from polyroute.types.media import (
-    Fitted,
     Handle,
     MediaRequest,
     Outcome,
@@ -87,21 +87,12 @@ class TogetherMedia:
         return read_moderation(status, body)
 
 
-class Images:
+class Images(Tabled):
     """Implements `ports.Immediate`."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The pictures of one call."""
-        filled = fields.fill(self._spec, request, self._provider)
-        body = {"model": model, **await fields.place(filled, wire)}
+        body = await self.body(request, model, wire)
         told = (await ask_once(wire, "/images/generations", json=body)).json()
         produced = tuple(_picture(one) for one in told.get("data") or ())
         if not produced:
@@ -117,24 +108,15 @@ def _picture(one: dict[str, Any]) -> Produced:
     return Produced(url=str(one.get("url") or ""))
 
 
-class Videos:
+class Videos(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (2.0, 15.0)
 
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
-
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """Start it."""
-        filled = fields.fill(self._spec, request, self._provider)
-        body = {"model": model, **await fields.place(filled, wire)}
+        body = await self.body(request, model, wire)
         told = (await wire.call("POST", _videos(wire), json=body, creates=True)).json()
         return new_handle(str(told["id"]))
 
@@ -170,21 +152,15 @@ def _film(told: dict[str, Any], handle: Handle) -> Outcome:
     if not outputs.get("video_url"):
         raise unreadable("The video has no address.")
     seconds = money(told.get("seconds"))
-    usage = Usage(seconds=None if seconds is None else float(seconds), reported_cost_usd=money(outputs.get("cost")))
+    usage = Usage(
+        video_seconds=None if seconds is None else float(seconds), reported_cost_usd=money(outputs.get("cost"))
+    )
     file = Produced(url=str(outputs["video_url"]))
     return Outcome(produced=(file,), usage=usage, model=told.get("model"), upstream_id=handle.id)
 
 
-class Speech:
+class Speech(Tabled):
     """Implements `ports.Streamed`: samples as events while they are spoken, files as the body of the answer."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def stream(self, request: MediaRequest, model: str, wire: MediaWire) -> MediaStream:
         """Ask; the sound follows."""
@@ -231,16 +207,8 @@ class EventStream:
         self._response.abort()
 
 
-class Transcription:
+class Transcription(Tabled):
     """Implements `ports.Immediate`: words from sound."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The transcript of one call: an upload of up to 80 MB, beyond that an address."""
@@ -271,7 +239,7 @@ def _text(value: Any) -> str:
 def _transcript(told: dict[str, Any]) -> Transcript:
     turns = told.get("speaker_segments") or told.get("segments") or ()
     return Transcript(
-        text=str(told.get("text") or ""),
+        text=str(told["text"]),
         language=told.get("language"),
         duration=told.get("duration"),
         segments=tuple(

@@ -12,6 +12,7 @@ import msgspec
 
 from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, Immediate, MediaWire
+from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.drops import keeping
 from polyroute.providers.media.openai import transcription_outcome
 from polyroute.types.errors import ErrorKind, Failure, PolyrouteError
@@ -89,8 +90,8 @@ class Hearing:
         if await self._service.api(wire) == "asr":
             part = FormPart(name="audio_file", value=content, filename=name, media_type=media_type)
             query = {**_asr_query(request), **{key: _text(value) for key, value in given.items()}}
-            reply = await wire.call("POST", "/asr", form=(part,), query=query)
-            return asr_outcome(msgspec.json.decode(reply.body))
+            reply = await ask_once(wire, "/asr", form=(part,), query=query)
+            return asr_outcome(reply.json())
         chosen = _OPENAI_MODEL if model == _GENERIC else model
         fields: dict[str, Any] = {
             "model": chosen, "response_format": "verbose_json", "language": request.language, "prompt": request.prompt,
@@ -100,7 +101,7 @@ class Hearing:
         parts += [FormPart(name=key, value=_text(value)) for key, value in fields.items() if value is not None]
         parts += [FormPart(name="timestamp_granularities[]", value=stamp) for stamp in request.timestamps]
         what = "translations" if request.task is Task.TRANSLATE else "transcriptions"
-        return transcription_outcome((await wire.call("POST", f"/v1/audio/{what}", form=tuple(parts))).json())
+        return transcription_outcome((await ask_once(wire, f"/v1/audio/{what}", form=tuple(parts))).json())
 
 
 def _asr_query(request: MediaRequest) -> dict[str, str]:
@@ -145,7 +146,7 @@ def asr_outcome(answer: dict[str, Any]) -> Outcome:
         ]  # fmt: skip
     duration = segments[-1].end if segments else None
     transcript = Transcript(
-        text=str(answer.get("text") or "").strip(), language=answer.get("language"), duration=duration,
+        text=str(answer["text"]).strip(), language=answer.get("language"), duration=duration,
         segments=tuple(segments), words=tuple(words),
     )  # fmt: skip
     return Outcome(transcript=transcript, usage=Usage(seconds=duration))

@@ -15,7 +15,9 @@ from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.sound import BytesStream
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.spoken import turns_of
+from polyroute.providers.media.tabled import Tabled
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, read_moderation, unreadable
 from polyroute.types.errors import Failure
 from polyroute.types.media import (
@@ -25,9 +27,9 @@ from polyroute.types.media import (
     Outcome,
     Produced,
     Progress,
-    Segment,
     Task,
     Transcript,
+    Voice,
     Word,
 )
 from polyroute.types.usage import Usage
@@ -65,6 +67,15 @@ class XaiMedia:
         listed = (await wire.call("GET", "/models")).json()
         return tuple((str(one["id"]), _tasks_of(str(one["id"]))) for one in listed.get("data", ()))
 
+    async def voices(self, wire: MediaWire) -> tuple[Voice, ...]:
+        """The voices of `/tts`."""
+        listed = (await wire.call("GET", "/tts/voices")).json()
+        return tuple(
+            Voice(id=str(one["voice_id"]), name=str(one.get("name") or one["voice_id"]), provider=self._provider,
+                  languages=(str(one["language"]),) if one.get("language") else ())
+            for one in listed.get("voices", ())
+        )  # fmt: skip
+
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure | None:
         """What is refused on grounds of content; the rest has OpenAI's shape."""
         return read_moderation(status, body)
@@ -85,21 +96,12 @@ def _cost(told: dict[str, Any]) -> Decimal | None:
     return None if not isinstance(ticks, int) else ticks * _TICK
 
 
-class Images:
+class Images(Tabled):
     """Implements `ports.Immediate`: pictures from words, and from up to three pictures."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The pictures of one call. One that was blocked comes without an address."""
-        filled = fields.fill(self._spec, request, self._provider)
-        body = {"model": model, **await fields.place(filled, wire)}
+        body = await self.body(request, model, wire)
         pictures = body.get("images")
         if pictures and len(pictures) == 1:
             body["image"] = body.pop("images")[0]
@@ -125,24 +127,15 @@ def _picture(one: dict[str, Any]) -> Produced:
     return Produced(url=str(one.get("url") or ""), media_type=one.get("mime_type"), revised_prompt=revised)
 
 
-class Videos:
+class Videos(Tabled):
     """Implements `ports.Queued`: films from words or a picture, and changes of films."""
 
     resubmits = False
     pace = (1.0, 5.0)
 
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
-
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """Start it."""
-        filled = fields.fill(self._spec, request, self._provider)
-        body = {"model": model, **await fields.place(filled, wire)}
+        body = await self.body(request, model, wire)
         path = "/videos/generations"
         if "video" in body:
             path = "/videos/extensions" if "duration" in body else "/videos/edits"
@@ -188,18 +181,14 @@ def _film(told: dict[str, Any], handle: Handle) -> Outcome:
         raise filtered("respect_moderation is false")
     if not film.get("url"):
         raise unreadable("The video has no address.")
-    usage = Usage(seconds=film.get("duration"), reported_cost_usd=_cost(told), raw=told.get("usage"))
+    usage = Usage(video_seconds=film.get("duration"), reported_cost_usd=_cost(told), raw=told.get("usage"))
     return Outcome(
         produced=(Produced(url=str(film["url"])),), usage=usage, model=told.get("model"), upstream_id=handle.id
     )
 
 
-class Speech:
+class Speech(Tabled):
     """Implements `ports.Streamed`: the answer's bytes are the sound."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """By the model's table; OpenAI's names of voices stand for the usual voice."""
@@ -218,16 +207,8 @@ class Speech:
         return BytesStream(response, _MEDIA_TYPES.get(form, "audio/mpeg"), Usage(characters=len(request.prompt or "")))
 
 
-class Transcription:
+class Transcription(Tabled):
     """Implements `ports.Immediate`: words, each with its times, from sound."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
-
-    def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """By the model's table."""
-        return fields.fit(self._spec, request, self._provider)
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The transcript of one call."""
@@ -248,16 +229,7 @@ def read_transcript(told: dict[str, Any]) -> Transcript:
              speaker=None if one.get("speaker") is None else str(one["speaker"]))
         for one in told.get("words") or ()
     )  # fmt: skip
-    segments: list[Segment] = []
-    held: list[Word] = []
-    for number, word in enumerate(words, 1):
-        held.append(word)
-        over = number == len(words) or words[number].speaker != word.speaker
-        if over or word.word.endswith((".", "!", "?")):
-            text = " ".join(one.word for one in held)
-            segments.append(Segment(text=text, start=held[0].start, end=held[-1].end, speaker=word.speaker))
-            held = []
     return Transcript(
-        text=str(told.get("text") or ""), language=told.get("language") or None, duration=told.get("duration"),
-        segments=tuple(segments), words=words,
+        text=str(told["text"]), language=told.get("language") or None, duration=told.get("duration"),
+        segments=turns_of(words), words=words,
     )  # fmt: skip

@@ -78,4 +78,5 @@ def elevenlabs(body: bytes) -> dict[str, str]:
 
 def bfl(body: bytes, secret: str) -> dict[str, str]:
     """BFL's header: HMAC-SHA256 over the body with the caller's own secret."""
-    return {"x-bfl-signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()} if secret else {}
+    signed = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"x-bfl-signature": f"sha256={signed}"} if secret else {}

@@ -86,6 +86,7 @@ MEDIA_ENVELOPES: Mapping[str, Callable[[Said], Any]] = {
     "piapi": _piapi,
     "stability": _stability,
     "luma": _detail,
+    "luma_dream_machine": _detail,
     "bfl": _detail,
     "runway": lambda said: {"error": said.message, "docUrl": "https://docs.dev.runwayml.com/api"},
     "whisper": _detail,

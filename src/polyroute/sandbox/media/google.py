@@ -32,7 +32,7 @@ from polyroute.sandbox.route import Route, route
 
 _CLASSES = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
 _ASPECTS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1")
-_VOICES = ("Zephyr", "Puck", "Charon", "Kore", "Fenrir", "Leda", "Orus", "Aoede", "Callirrhoe", "Autonoe")
+VOICES = ("Zephyr", "Puck", "Charon", "Kore", "Fenrir", "Leda", "Orus", "Aoede", "Callirrhoe", "Autonoe")
 _SECOND = {"veo-3.1-generate": 0.40, "veo-3.1-fast": 0.10, "veo-3.1-lite": 0.05}
 
 
@@ -67,8 +67,8 @@ def _artifact(exchange: Exchange, model: str, text: str) -> Artifact:
         several = (speech.get("multiSpeakerVoiceConfig") or {}).get("speakerVoiceConfigs")
         if several is not None and len(several) != 2:
             raise invalid("The number of enabled_voices must equal 2.")
-        if exchange.strict and single is not None and single.title() not in _VOICES and not single.startswith("voice_"):
-            raise invalid(f"Voice name {single} is not supported. Allowed voice names are: {', '.join(_VOICES)}")
+        if exchange.strict and single is not None and single.title() not in VOICES and not single.startswith("voice_"):
+            raise invalid(f"Voice name {single} is not supported. Allowed voice names are: {', '.join(VOICES)}")
         if "AUDIO" not in (config.get("responseModalities") or []):
             raise invalid("The requested combination of response modalities (TEXT) is not supported by the model.")
         return audio(speech_seconds(text), "pcm", 24_000)
@@ -160,16 +160,21 @@ def _instance(exchange: Exchange) -> tuple[str, Json]:
         raise invalid("Instances is required but not specified.")
     first: Json = instances[0]
     prompt = str(first.get("prompt") or "")
-    if not prompt and not first.get("image"):
-        raise invalid("Text prompt or image is required.")
+    if not prompt and not (first.get("image") or first.get("video")):
+        raise invalid("Text prompt, image or video is required.")
     return prompt, first
 
 
 def answer_long(exchange: Exchange) -> Reply:
-    """`POST …:predictLongRunning` of Veo."""
-    model, (prompt, _), parameters = _model(exchange), _instance(exchange), exchange.body.get("parameters") or {}
-    seconds = parameters.get("durationSeconds", 8)
-    if seconds not in (4, 6, 8):
+    """`POST …:predictLongRunning` of Veo: a film, or seven more seconds of one."""
+    model, (prompt, first), parameters = _model(exchange), _instance(exchange), exchange.body.get("parameters") or {}
+    source = first.get("video")
+    if source is not None and not (isinstance(source, dict) and source.get("uri")):
+        raise invalid("video.uri is required.")
+    if source is not None and (set(parameters) & {"durationSeconds", "aspectRatio"} or first.get("image")):
+        raise invalid("A video is made longer by 7 seconds, in its own shape.")
+    seconds = 7 if source is not None else parameters.get("durationSeconds", 8)
+    if source is None and seconds not in (4, 6, 8):
         message = "The number value for `durationSeconds` is out of bound. Please provide a value between 4 and 8"
         raise invalid(f"{message}, inclusive; found {seconds}.")
     resolution = parameters.get("resolution", "720p")

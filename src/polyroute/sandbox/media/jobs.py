@@ -81,6 +81,7 @@ class Job:
         self.deleted = False
         self.charged_when_canceled = False
         self.callbacks: list[Json] = []
+        self.signatures: dict[str, float] = {}
         self.token = hashlib.sha256(f"{provider}:{name}".encode()).hexdigest()[:20]
 
     def has(self, kind: str) -> bool:
@@ -159,6 +160,21 @@ class Job:
     def urls(self) -> list[str]:
         """The public addresses of all results."""
         return [self.url(place) for place in range(len(self.artifacts))]
+
+    def signed_urls(self, name: str) -> list[str]:
+        """The addresses of all results, signed for this look at the job alone, under the query's `name`."""
+        self.signatures[str(self.polls)] = self.desk.now()
+        return [f"{url}?{name}={self.polls}" for url in self.urls()]
+
+    def gives_out(self, query: Mapping[str, str]) -> bool:
+        """Whether an address of its results is still good. One that was signed for a look is good for as long as results are
+        kept, from that look on; with the fault `expired_url` it is that of the first look which is not."""
+        if not self.signatures:
+            return not (self.expired or self.has("expired_url"))
+        look = next((given for given in query.values() if given in self.signatures), None)
+        if look is None or (self.has("expired_url") and look == next(iter(self.signatures))):
+            return False
+        return self.desk.now() <= self.signatures[look] + self.keep_seconds
 
     def row(self) -> Json:
         """What `GET /_control/jobs` shows of it."""

@@ -120,6 +120,7 @@ def answer_product(exchange: Exchange) -> Reply:
     if product == "runway" and str(given.get("quality")) == "1080p" and number(given.get("duration"), 5) > 5:
         raise invalid("1080p is not available for 10 seconds", param="duration")
     kind = {"suno": "music", "gpt4o-image": "image", "flux/kontext": "image", "mj": "image"}.get(product, "video")
+    kind = "video" if given.get("taskType") in ("mj_video", "mj_video_hd") else kind
     made: list[Artifact]
     if kind == "music":
         made = [audio(60.0), audio(58.0)]

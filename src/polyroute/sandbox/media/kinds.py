@@ -18,7 +18,17 @@ _PARTS: tuple[tuple[SandboxOperation, tuple[str, ...]], ...] = (
         (
             *("video", "veo", "kling", "ray-2", "ray-3", "ray-flash", "ray-720", "luma:ray", "hailuo", "minimax/h3"),
             *("seedance", "wan-", "wan2", "wan/", "wan:", "sora", "i2v", "t2v", "runway", "ltx", "pixverse", "vidu"),
-            *("aleph", "gen4.5", "google:3@", "avatar", "infinitalk", "animate", "happyhorse"),
+            *(
+                "aleph",
+                "gen4.5",
+                "google:3@",
+                "avatar",
+                "infinitalk",
+                "infinitetalk",
+                "animate",
+                "happyhorse",
+                "lipsync",
+            ),
         ),
     ),
     ("speech", ("tts", "speech", "bark", "chatterbox", "kokoro", "orpheus", "voice", "sonic", "elevenlabs", "eleven_")),

@@ -146,9 +146,14 @@ def answer_delete(exchange: Exchange) -> Reply:
 
 
 def answer_again(exchange: Exchange) -> Reply:
-    """`POST /videos/{id}/remix`, `/videos/edits`, `/videos/extensions`: another film from one that is done."""
+    """`POST /videos/{id}/remix`, `/videos/edits`, `/videos/extensions`: another film from one that is done; the latter two
+    take a file as well."""
+    if any(upload.field == "video" for upload in exchange.uploads):
+        seconds = _choice(exchange, "seconds", "4", _SECONDS)
+        return _started(exchange, "sora-2", _prompt(exchange), seconds, "1280x720")
     given: Any = exchange.body.get("video")
-    name = exchange.groups.get("job") or (str(given.get("id")) if isinstance(given, dict) else "")
+    named = given.get("id") if isinstance(given, dict) else exchange.body.get("video[id]")
+    name = exchange.groups.get("job") or str(named or "")
     job = exchange.desk.find(exchange.profile.name, name)
     if job is None or job.phase != "succeeded":
         raise _missing(name)

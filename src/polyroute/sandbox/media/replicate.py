@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import web
 from polyroute.sandbox.control import SandboxOperation
 from polyroute.sandbox.delivery import SIMULATED
 from polyroute.sandbox.errors import Refused, invalid
-from polyroute.sandbox.exchange import Direct, Exchange, Json, Reply, Whole, hexadecimal, json_reply
+from polyroute.sandbox.exchange import CREATED_TEXT, Direct, Exchange, Json, Reply, Whole, hexadecimal, json_reply
 from polyroute.sandbox.media import replicate_models
 from polyroute.sandbox.media.call import answered, check_account, encoded, is_blocked, polled, stamp
 from polyroute.sandbox.media.callbacks import SVIX_SECRET, Callback, svix
@@ -250,7 +251,10 @@ def answer_upload(exchange: Exchange) -> Reply:
 
 def _file(exchange: Exchange, name: str, kept: Upload) -> Json:
     urls = {"get": f"{exchange.origin}/_media/{name}"}
-    return {"id": name, "name": kept.name, "content_type": kept.content_type, "size": kept.size, "urls": urls}
+    facts = {"id": name, "name": kept.name, "content_type": kept.content_type, "size": kept.size, "urls": urls}
+    digest = hashlib.sha256(kept.data or name.encode()).hexdigest()
+    times = {"created_at": CREATED_TEXT, "expires_at": "2126-11-19T11:06:40Z"}
+    return facts | {"etag": digest[:32], "checksums": {"sha256": digest}, "metadata": {}} | times
 
 
 def answer_file(exchange: Exchange) -> Reply:

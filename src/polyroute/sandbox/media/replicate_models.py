@@ -10,7 +10,7 @@ from polyroute.sandbox.media.call import count, film_sides, number, said, seed_o
 from polyroute.sandbox.media.jobs import Job
 from polyroute.sandbox.media.kinds import kind_of
 
-_UPSCALING = ("upscale", "esrgan", "clarity", "topaz")
+_PICTURE_WORK = ("upscale", "esrgan", "clarity", "topaz", "rembg", "background")
 _DURATIONS = {"kling": (5, 10), "veo": (4, 6, 8), "ray-": (5, 9), "hailuo": (6, 10)}
 _ARRAYS = ("flux-schnell", "flux-dev", "stable-diffusion", "sdxl", "esrgan-array")
 
@@ -20,8 +20,7 @@ def problem_of(model: str, given: Json) -> tuple[str, str] | None:
     kind = kind_of(model)
     if kind == "transcription":
         return None if text_of(given, "audio", "audio_file", "file") else ("audio", "audio is required")
-    upscales = any(part in model for part in _UPSCALING)
-    if upscales:
+    if any(part in model for part in _PICTURE_WORK):
         return None if text_of(given, "image", "video") else ("image", "image is required")
     if not text_of(given, "prompt", "text"):
         return "prompt", "prompt is required"

@@ -36,10 +36,13 @@ def error(task: Json, code: str, message: str, parameter: str | None = None, **m
 
 
 def operation_of(task: Json) -> str:
-    """The operation of a task: an `audioInference` speaks, sings or makes a noise."""
+    """The operation of a task: an `audioInference` speaks, sings or makes a noise, an `upscale` is of a picture or a film."""
     kind = MAKING.get(str(task.get("taskType")), "other")
     if kind == "music" and isinstance(task.get("speech"), dict):
         return "speech"
+    inputs = task.get("inputs")
+    if "pscale" in str(task.get("taskType")) and isinstance(inputs, dict) and inputs.get("video"):
+        return "video"
     return "effects" if kind == "music" and "mirelo" in str(task.get("model")) else kind
 
 

@@ -27,6 +27,7 @@ from polyroute.sandbox.route import Route, route
 
 _TICKS = 10_000_000_000
 _SECOND = {"480p": 0.05, "720p": 0.07, "1080p": 0.25}
+_VOICES = ("Eve", "Ara", "Rex", "Sal", "Leo")
 _FORMS = {"mp3": "mp3", "wav": "wav", "pcm": "pcm", "mulaw": "ulaw", "alaw": "alaw"}
 
 
@@ -133,6 +134,12 @@ def answer_speech(exchange: Exchange) -> Reply:
     return bytes_reply(made)
 
 
+def answer_voices(exchange: Exchange) -> Reply:
+    """`GET /tts/voices`."""
+    voices = [{"voice_id": name.lower(), "name": name, "language": "multilingual"} for name in _VOICES]
+    return json_reply({"voices": voices})
+
+
 def answer_transcription(exchange: Exchange) -> Reply:
     """`POST /stt`."""
     if not any(upload.field == "file" for upload in exchange.uploads) and not exchange.body.get("url"):
@@ -155,5 +162,6 @@ ROUTES: tuple[Route, ...] = (
     _of(r"POST /videos/(generations|edits|extensions)", "video", answer_video),
     _of(r"GET /videos/(?P<job>[^/]+)", "poll", answer_get),
     _of(r"POST /tts", "speech", answer_speech),
+    _of(r"GET /tts/voices", "voices", answer_voices),
     _of(r"POST /stt", "transcription", answer_transcription),
 )

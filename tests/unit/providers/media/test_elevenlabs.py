@@ -13,7 +13,7 @@ import pytest
 from polyroute.catalog.model import Provider
 from polyroute.engine.media.wire import ProviderWire
 from polyroute.ports import Options
-from polyroute.providers.media.elevenlabs.adapter import ElevenLabsMedia
+from polyroute.providers.media.elevenlabs.adapter import ElevenLabsMedia, spoken_words
 from polyroute.providers.media.elevenlabs.scribe import language_of, read_transcript
 from polyroute.types.errors import ErrorKind, PolyrouteError
 from polyroute.types.media import MediaInput, Task
@@ -170,3 +170,21 @@ async def test_a_callback_that_is_not_signed_is_refused(
 def wire() -> ProviderWire:
     """Nothing is asked of it: a signature is checked with what we have."""
     return ProviderWire.__new__(ProviderWire)
+
+
+async def test_speech_tells_when_each_word_is_said_where_that_is_wanted(gateway: MediaGateway) -> None:
+    text = "Good morning. Who is there?"
+    made = (await make(gateway, Task.SPEECH, SPEECH, prompt=text, timestamps=["word"])).made
+    assert made.artifacts[0].media_type == "audio/mpeg"
+    assert made.transcript is not None
+    assert [word.word for word in made.transcript.words] == text.split()
+    assert [segment.text for segment in made.transcript.segments] == ["Good morning.", "Who is there?"]
+    starts = [word.start for word in made.transcript.words]
+    assert starts == sorted(starts)
+    assert made.transcript.duration == pytest.approx(made.artifacts[0].duration_s, abs=0.2)
+    assert made.dropped == ()
+
+
+@pytest.mark.parametrize("alignment", [{}, {"characters": []}, {"characters": ["a"]}, {"characters": [" "] * 3}])
+def test_an_alignment_that_says_nothing_has_no_words(alignment: dict[str, Any]) -> None:
+    assert spoken_words(alignment) == ()

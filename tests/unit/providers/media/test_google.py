@@ -85,7 +85,7 @@ async def test_a_film_is_waited_for_and_fetched_with_the_key(gateway: MediaGatew
     assert film.height is not None
     assert film.width is not None
     assert film.height > film.width
-    assert result.made.usage.seconds == 6
+    assert result.made.usage.video_seconds == 6
     assert "duration 5 became 6" in result.made.notes
     downloads = [row for row in await gateway.seen("google") if ":download" in row["path"]]
     assert downloads
@@ -114,11 +114,11 @@ async def test_a_film_that_fails_says_why(gateway: MediaGateway, fault: str, kin
 
 
 async def test_speech_comes_as_a_wave_file(gateway: MediaGateway) -> None:
-    body = {"model": TTS, "input": "Good morning to everybody.", "voice": "alloy"}
+    body = {"model": TTS, "input": "Good morning to everybody.", "voice": "alloy", "response_format": "flac"}
     answer = await gateway.post("/v1/audio/speech", json=body)
     assert answer.headers["content-type"] == "audio/wav"
     assert answer.content[:4] == b"RIFF"
-    assert "format mp3 became wav" in answer.headers["x-polyroute-notes"]
+    assert "format flac became wav" in answer.headers["x-polyroute-notes"]
     entry = await gateway.entry(answer)
     assert (entry["status"], entry["actual_provider"]) == ("COMPLETED", "google")
 
@@ -149,9 +149,10 @@ async def test_speech_that_is_kept_says_its_length(gateway: MediaGateway) -> Non
 
 
 async def test_an_unknown_voice_is_refused_in_googles_words(gateway: MediaGateway) -> None:
-    body = {"model": TTS, "input": "Hello", "voice": "Nobody"}
-    answer = await gateway.post("/v1/audio/speech", 400, json=body)
-    assert "Nobody" in answer.json()["error"]["message"]
+    for form in ("mp3", "wav"):
+        body = {"model": TTS, "input": "Hello", "voice": "Nobody", "response_format": form}
+        answer = await gateway.post("/v1/audio/speech", 400, json=body)
+        assert "Nobody" in answer.json()["error"]["message"]
 
 
 async def test_music_is_made_from_words_and_lyrics(gateway: MediaGateway) -> None:
@@ -181,8 +182,8 @@ async def test_a_large_recording_is_uploaded_first(gateway: MediaGateway) -> Non
 
 async def test_subtitles_are_not_made_up(gateway: MediaGateway) -> None:
     files = {"file": ("talk.wav", wav(1.0), "audio/wav")}
-    data = {"model": "google/gemini-3.5-transcribe", "response_format": "srt"}
-    answer = await gateway.post("/v1/audio/transcriptions", 400, files=files, data=data)
+    data = {"model": "google/gemini-3.8-flash", "response_format": "srt"}
+    answer = await gateway.post("/v1/audio/translations", 400, files=files, data=data)
     assert "no times" in answer.json()["error"]["message"]
 
 
@@ -219,7 +220,7 @@ async def test_what_google_recorded_of_a_film_is_understood() -> None:
     assert isinstance(outcome, Outcome)
     [film] = outcome.produced
     assert film.url == "https://generativelanguage.googleapis.com/v1beta/files/zqw12cp8qc38:download?alt=media"
-    assert (film.authenticated, outcome.usage.seconds) == (True, 4)
+    assert (film.authenticated, outcome.usage.video_seconds) == (True, 4)
 
 
 @pytest.mark.parametrize(

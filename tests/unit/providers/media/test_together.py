@@ -51,7 +51,7 @@ async def test_a_film_with_its_exact_cost(gateway: MediaGateway) -> None:
         inputs=[{**IMAGE, "role": "last_frame"}, FRAME],
     )  # fmt: skip
     assert work.cost == pytest.approx(0.24)
-    assert (work.artifact["width"], work.made["usage"]["seconds"], work.dropped) == (640, 3.0, [])
+    assert (work.artifact["width"], work.made["usage"]["video_seconds"], work.dropped) == (640, 3.0, [])
     told = probe(await content_of(gateway, work))
     assert not told or float(told["format"]["duration"]) == pytest.approx(3, abs=0.1)
 

@@ -147,3 +147,28 @@ async def test_runpods_public_endpoints_make_files_and_forget_them(client: Clien
     await client.control(job_seconds=0)
     spoken = await client.call("POST", "/runpod/v2/chatterbox-turbo/runsync", {"input": {"prompt": "hello"}})
     assert (await client.call("GET", spoken["output"]["audio_url"]))[:3] == b"ID3"
+
+
+async def test_interactions_are_kept_cancelled_and_deleted(client: Client) -> None:
+    base = "/google/v1beta/interactions"
+    body = {"model": "gemini-omni-1.1-flash", "input": "a wave", "background": True}
+    body["response_format"] = {"type": "video", "delivery": "uri", "duration": "3s", "resolution": "360p"}
+    made = await client.call("POST", base, body)
+    assert made["status"] in ("queued", "in_progress")
+    other = await client.call("POST", base, body)
+    assert (await client.call("POST", f"{base}/{other['id']}/cancel", {}))["status"] == "cancelled"
+    await client.control(advance=101)
+    done = await client.call("GET", f"{base}/{made['id']}")
+    [block] = done["steps"][1]["content"]
+    assert (done["status"], done["usage"]["output_tokens_by_modality"]) == (
+        "completed", [{"modality": "video", "tokens": 3 * 5792}],
+    )  # fmt: skip
+    assert (await client.call("GET", block["uri"]))[4:8] == b"ftyp"
+    await client.call("DELETE", f"{base}/{made['id']}")
+    assert (await client.call("GET", f"{base}/{made['id']}", status=400))["error"]["message"].startswith("Invalid")
+    for wrong in ({"duration": 3}, {"duration": "30s"}, {"resolution": "8k"}):
+        changed = {**body, "response_format": {**body["response_format"], **wrong}}
+        assert (await client.call("POST", base, changed, 400))["error"]["code"] == "invalid_request"
+    await client.control(faults={"kind": "moderation", "times": 1})
+    refused = await client.call("POST", base, {**body, "background": False})
+    assert (refused["status"], refused["steps"][0]["content"][0]["type"]) == ("completed", "text")

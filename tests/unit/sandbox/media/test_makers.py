@@ -37,18 +37,21 @@ async def test_luma_dreams_and_its_agents_sign_addresses_anew(client: Client, ho
 
 
 async def test_bfl_is_polled_at_another_address_and_signs(client: Client, hooks: Hooks, recording: Recording) -> None:
-    body = {"prompt": "a kiln", "width": 512, "height": 512, "webhook_url": hooks.url, "webhook_secret": "s"}
+    body = {"prompt": "a kiln", "width": 512, "height": 512}
     made = await client.call("POST", "/bfl/v1/flux-2-pro", body)
     assert "/bfl/api.us1.bfl.ai/v1/get_result?id=" in made["polling_url"]
     waiting = await client.call("GET", made["polling_url"])
     assert (waiting["status"], waiting["result"]) == ("Pending", None)
+    told = await client.call("POST", "/bfl/v1/flux-2-pro", {**body, "webhook_url": hooks.url, "webhook_secret": "s"})
+    assert "polling_url" not in told
     await client.control(advance=101)
     done = await client.call("GET", made["polling_url"])
+    assert (await client.call("GET", f"/bfl/v1/get_result?id={told['id']}"))["status"] == "Ready"
     real = recording("bfl/image-text-to-image-default-black-forest-labs-text-to-image-4")["response"]["body_json"]
     assert (set(real), set(real["result"])) == (set(done), set(done["result"]))
     assert (await client.call("GET", done["result"]["sample"]))[:2] == b"\xff\xd8"
     headers, told = await hooks.next()
-    assert headers["x-bfl-signature"] == hmac.new(b"s", told, hashlib.sha256).hexdigest()
+    assert headers["x-bfl-signature"] == "sha256=" + hmac.new(b"s", told, hashlib.sha256).hexdigest()
     await client.control(advance=700)
     await client.call("GET", done["result"]["sample"], status=403)
     assert (await client.call("GET", "/bfl/v1/get_result?id=nothing", status=404))["status"] == "Task not found"
@@ -111,6 +114,8 @@ async def test_runway_wants_its_version_and_is_throttled_before_it_runs(client: 
     await client.call("DELETE", f"/runway/v1/tasks/{other['id']}", status=204)
     assert (await client.call("GET", f"/runway/v1/tasks/{other['id']}"))["status"] == "CANCELLED"
     await client.control(job_seconds=0, faults={"kind": "moderation"})
-    bad = await client.call("POST", "/runway/v1/text_to_image", {"model": "gen4_image", "promptText": "x"})
+    bad = await client.call(
+        "POST", "/runway/v1/text_to_image", {"model": "gen4_image", "promptText": "x", "ratio": "720:720"}
+    )
     failed = await client.call("GET", f"/runway/v1/tasks/{bad['id']}")
     assert (failed["failureCode"], failed["cost"]["credits"]) == ("SAFETY.INPUT.TEXT", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -16,8 +17,9 @@ from polyroute.providers.media.elevenlabs.scribe import Cloning, Scribe
 from polyroute.providers.media.elevenlabs.sounds import Music, Sounds
 from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.sound import BytesStream
+from polyroute.providers.media.spoken import turns_of
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
-from polyroute.types.media import Fitted, MediaRequest, Task, Voice
+from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced, Task, Transcript, Voice, Word
 
 _LONGEST_TEXT = 40_000
 _SKEW = 1800.0
@@ -165,7 +167,7 @@ def _voice(one: dict[str, Any], provider: str) -> Voice:
 
 
 class Speech:
-    """Implements `ports.Streamed`."""
+    """Implements `ports.Streamed`, and `ports.Immediate` for speech that is wanted whole, and perhaps with its times."""
 
     def __init__(self, adapter: ElevenLabsMedia) -> None:
         self._adapter = adapter
@@ -181,7 +183,7 @@ class Speech:
         if speed is not None and not 0.7 <= speed <= 1.2:
             request = msgspec.structs.replace(request, speed=min(max(speed, 0.7), 1.2))
             notes.append(f"speed {speed:g} became {request.speed:g}")
-        kept = ALWAYS | {"voice", "speed", "language", "seed", "sample_rate"}
+        kept = ALWAYS | {"voice", "speed", "language", "seed", "sample_rate", "timestamps"}
         return Fitted(request=request, dropped=given(request, kept), notes=tuple(notes))
 
     async def look(self, request: MediaRequest, model: str, wire: MediaWire) -> None:
@@ -190,8 +192,38 @@ class Speech:
 
     async def stream(self, request: MediaRequest, model: str, wire: MediaWire) -> MediaStream:
         """Ask; the sound follows while it is spoken."""
-        voice = await self._adapter.voice_id(request.voice, wire)
         form, media_type = format_of(request)
+        path, body = await self._order(request, model, wire)
+        response: WireResponse = await wire.open("POST", f"{path}/stream", json=body, query={"output_format": form})
+        return BytesStream(response, media_type, charged(response.headers, len(request.prompt or "")))
+
+    async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
+        """The sound of one call; where times are wanted, with what is said when."""
+        if not request.timestamps:
+            stream = await self.stream(request, model, wire)
+            try:
+                content = b"".join([block async for block in stream.chunks()])
+            finally:
+                stream.abort()
+            return Outcome(produced=(Produced(data=content, media_type=stream.media_type),), usage=stream.usage())
+        form, media_type = format_of(request)
+        path, body = await self._order(request, model, wire)
+        reply = await wire.call(
+            "POST", f"{path}/with-timestamps", json=body, query={"output_format": form}, creates=True
+        )
+        told = reply.json()
+        words = spoken_words(told.get("alignment") or {})
+        transcript = Transcript(
+            text=request.prompt or "", language=request.language, duration=words[-1].end if words else None,
+            segments=turns_of(words), words=words,
+        )  # fmt: skip
+        sound = Produced(data=base64.b64decode(told["audio_base64"]), media_type=media_type)
+        usage = charged(reply.headers, len(request.prompt or ""))
+        return Outcome(produced=(sound,), transcript=transcript, usage=usage, upstream_id=reply.header("request-id"))
+
+    async def _order(self, request: MediaRequest, model: str, wire: MediaWire) -> tuple[str, dict[str, Any]]:
+        """Path and fields, whatever form the answer has."""
+        voice = await self._adapter.voice_id(request.voice, wire)
         body: dict[str, Any] = {"text": request.prompt, "model_id": model}
         if request.language is not None:
             body["language_code"] = request.language
@@ -200,7 +232,21 @@ class Speech:
         if request.speed is not None:
             body["voice_settings"] = {"speed": request.speed}
         body |= request.options.get(self._adapter.provider, {})
-        response: WireResponse = await wire.open(
-            "POST", f"/v1/text-to-speech/{voice}/stream", json=body, query={"output_format": form}
-        )
-        return BytesStream(response, media_type, charged(response.headers, len(request.prompt or "")))
+        return f"/v1/text-to-speech/{voice}", body
+
+
+def spoken_words(alignment: dict[str, Any]) -> tuple[Word, ...]:
+    """The words of an alignment, which has the times of every character."""
+    names = ("characters", "character_start_times_seconds", "character_end_times_seconds")
+    found: list[Word] = []
+    text, begun = "", 0.0
+    until = 0.0
+    for character, start, end in (*zip(*(alignment.get(name) or () for name in names), strict=False), (" ", 0.0, 0.0)):
+        if not str(character).strip():
+            if text:
+                found.append(Word(word=text, start=begun, end=until))
+            text = ""
+            continue
+        begun = begun if text else float(start)
+        text, until = text + str(character), float(end)
+    return tuple(found)

@@ -8,8 +8,9 @@ import msgspec
 
 from polyroute.ports import FormPart, MediaWire
 from polyroute.providers.media.elevenlabs.parts import ALWAYS, given
+from polyroute.providers.media.spoken import turns_of
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.media import Fitted, MediaRequest, Outcome, Segment, Transcript, Voice, Word
+from polyroute.types.media import Fitted, MediaRequest, Outcome, Transcript, Voice, Word
 from polyroute.types.usage import Usage
 
 _LANGUAGES = {
@@ -83,29 +84,12 @@ def read_transcript(answer: dict[str, Any]) -> Transcript:
         if one.get("type", "word") == "word"
     )  # fmt: skip
     return Transcript(
-        text=str(answer.get("text") or ""),
+        text=str(answer["text"]),
         language=language_of(answer.get("language_code")),
         duration=answer.get("audio_duration_secs") or (words[-1].end if words else None),
-        segments=tuple(_turns(words)),
+        segments=turns_of(words),
         words=words,
     )
-
-
-def _turns(words: tuple[Word, ...]) -> list[Segment]:
-    """Stretches of one speaker, broken at the ends of sentences."""
-    found: list[Segment] = []
-    held: list[Word] = []
-    for word in words:
-        if held and (word.speaker != held[0].speaker or held[-1].word.endswith((".", "!", "?"))):
-            found.append(_turn(held))
-            held = []
-        held.append(word)
-    return [*found, _turn(held)] if held else found
-
-
-def _turn(words: list[Word]) -> Segment:
-    text = " ".join(word.word for word in words)
-    return Segment(text=text, start=words[0].start, end=words[-1].end, speaker=words[0].speaker)
 
 
 class Cloning:

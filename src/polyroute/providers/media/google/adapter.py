@@ -8,6 +8,8 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import Immediate, MediaWire, Queued, Streamed
 from polyroute.providers.media.google.audio import PREBUILT, Cloning, Listening, Music, Speech
 from polyroute.providers.media.google.images import Imagen, Painting
+from polyroute.providers.media.google.omni import Omni
+from polyroute.providers.media.google.transcribing import Transcribing
 from polyroute.providers.media.google.videos import Veo
 from polyroute.types.media import Task, Voice
 
@@ -15,7 +17,7 @@ _PAGES = 10
 
 
 class GoogleMedia:
-    """Gemini, Imagen, Veo and Lyria under one address."""
+    """Gemini, Gemini Omni, Imagen, Veo and Lyria under one address."""
 
     def __init__(self, row: Provider) -> None:
         self._provider = row.name
@@ -29,12 +31,16 @@ class GoogleMedia:
                 return Imagen(self._provider)
             case Task.TEXT_TO_IMAGE | Task.IMAGE_TO_IMAGE | Task.EDIT_IMAGE:
                 return Painting(self._provider)
-            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO:
+            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO | Task.VIDEO_TO_VIDEO | Task.UPSCALE_VIDEO if "omni" in model:
+                return Omni(self._provider, self._pace)
+            case Task.TEXT_TO_VIDEO | Task.IMAGE_TO_VIDEO | Task.VIDEO_TO_VIDEO:
                 return Veo(self._provider, self._pace)
             case Task.SPEECH:
                 return Speech(self._provider, self._default_voice)
             case Task.MUSIC:
                 return Music(self._provider)
+            case Task.TRANSCRIBE if "transcribe" in model:
+                return Transcribing(self._provider)
             case Task.TRANSCRIBE | Task.TRANSLATE:
                 return Listening(self._provider)
             case Task.CLONE_VOICE:
@@ -69,10 +75,11 @@ def _described(one: dict[str, Any]) -> tuple[str, tuple[Task, ...]]:
     name = str(one["name"]).removeprefix("models/")
     methods = one.get("supportedGenerationMethods") or ()
     if "predictLongRunning" in methods or name.startswith("veo"):
-        return name, (Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO)
+        return name, (Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.VIDEO_TO_VIDEO)
     if "predict" in methods or name.startswith("imagen"):
         return name, (Task.TEXT_TO_IMAGE,)
     for part, tasks in (
+        ("omni", (Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.VIDEO_TO_VIDEO, Task.UPSCALE_VIDEO)),
         ("tts", (Task.SPEECH,)), ("lyria", (Task.MUSIC,)), ("transcribe", (Task.TRANSCRIBE, Task.TRANSLATE)),
         ("image", (Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE)), ("banana", (Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE)),
     ):  # fmt: skip

@@ -14,7 +14,7 @@ import msgspec
 from polyroute.dialects.sse import SseDecoder
 from polyroute.ports import MediaStream, MediaWire, WireResponse
 from polyroute.providers.media import intents
-from polyroute.providers.media.google import content
+from polyroute.providers.media.google import content, encoded, interactions
 from polyroute.providers.media.reach import check_choice, out_of_reach
 from polyroute.types.errors import ErrorKind
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced, Task, Transcript, Voice
@@ -57,39 +57,50 @@ class Speech:
         self._default = default_voice or _DEFAULT_VOICE
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """Words, voice, language, and how to speak, which is said in words. WAV and raw samples only."""
+        """Words, voice, language, and how to speak, which is said in words. No AAC and no FLAC."""
         intents.need_prompt(request)
         notes = []
         if request.voice and request.voice.lower() in intents.OPENAI_VOICES:
             notes.append(f"voice {request.voice} became {self._default}")
         elif request.voice and not request.voice.startswith("voice_") and request.voice.title() not in PREBUILT:
             raise out_of_reach("voice", request.voice, f"are {', '.join(PREBUILT)}, and the ids of replicated voices")
-        if request.format not in (None, "wav", "pcm"):
-            check_choice(request, "format", request.format, ("wav", "pcm"))
+        by_interaction = encoded.form_of(request) is not None
+        if request.format not in (None, "wav", "pcm") and not by_interaction:
+            check_choice(request, "format", request.format, encoded.FORMATS)
             notes.append(f"format {request.format} became wav")
-        kept = {"voice", "language", "instructions", "format", "temperature", "seed"}
-        kept |= {"sample_rate"} if request.sample_rate == _USUAL_RATE else set()
+        kept = {"voice", "language", "instructions", "format", "seed", *(() if by_interaction else ("temperature",))}
+        kept |= {"sample_rate"} if by_interaction or request.sample_rate == _USUAL_RATE else set()
         return intents.fitted(request, kept, (), notes)
 
+    def _voice(self, request: MediaRequest) -> str:
+        if not request.voice or request.voice.lower() in intents.OPENAI_VOICES:
+            return self._default
+        return request.voice if request.voice.startswith("voice_") else request.voice.title()
+
+    def _interaction(self, request: MediaRequest, model: str) -> dict[str, Any]:
+        body = encoded.body_of(request, model, self._voice(request), _spoken(request))
+        return content.merged(body, request.options.get(self._provider, {}))
+
     def _body(self, request: MediaRequest) -> dict[str, Any]:
-        voice = self._default
-        if request.voice and request.voice.lower() not in intents.OPENAI_VOICES:
-            voice = request.voice if request.voice.startswith("voice_") else request.voice.title()
+        voice = self._voice(request)
         speech: dict[str, Any] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}
         if request.language is not None:
             speech["languageCode"] = request.language
-        text = request.prompt if not request.instructions else f"{request.instructions.strip()}\n\n{request.prompt}"
         config: dict[str, Any] = {"responseModalities": ["AUDIO"], "speechConfig": speech}
         config |= {
             name: value
             for name, value in (("temperature", request.temperature), ("seed", request.seed))
             if value is not None
         }
-        body = {"contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": config}
+        body = {"contents": [{"role": "user", "parts": [{"text": _spoken(request)}]}], "generationConfig": config}
         return content.merged(body, request.options.get(self._provider, {}))
 
     async def stream(self, request: MediaRequest, model: str, wire: MediaWire) -> MediaStream:
-        """Ask; the samples follow while they are spoken."""
+        """Ask; the sound follows while it is spoken."""
+        if encoded.form_of(request) is not None:
+            body = {**self._interaction(request, model), "stream": True, "store": False}
+            response = await wire.open("POST", "/interactions", json=body)
+            return encoded.EncodedStream(response, encoded.media_type_of(request), len(request.prompt or ""))
         response = await wire.open(
             "POST", f"/models/{model}:streamGenerateContent", json=self._body(request), query={"alt": "sse"}
         )
@@ -97,6 +108,8 @@ class Speech:
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """The whole of it, as a file whose header says its length."""
+        if encoded.form_of(request) is not None:
+            return await self._encoded(request, model, wire)
         answer = await content.generate(self._body(request), model, wire)
         parts = list(content.media_of(answer))
         content.check_blocked(answer, empty=not parts)
@@ -111,6 +124,20 @@ class Speech:
         return Outcome(
             produced=(made,), usage=usage, model=answer.get("modelVersion"), upstream_id=answer.get("responseId")
         )
+
+    async def _encoded(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
+        told = (await interactions.converse(self._interaction(request, model), wire))[-1]
+        produced = tuple(interactions.media_of(told))
+        if not produced:
+            raise interactions.nothing_made(told)
+        usage = msgspec.structs.replace(interactions.usage_of(told), characters=len(request.prompt or ""))
+        given = tuple(msgspec.structs.replace(one, media_type=encoded.media_type_of(request)) for one in produced)
+        return Outcome(produced=given, usage=usage, model=told.get("model"), upstream_id=told.get("id"))
+
+
+def _spoken(request: MediaRequest) -> str:
+    """What is to be said, after how to say it."""
+    return f"{request.instructions.strip()}\n\n{request.prompt}" if request.instructions else request.prompt or ""
 
 
 class SpokenStream:
@@ -255,7 +282,7 @@ class Listening:
         answer = await content.generate(body, model, wire)
         spoken = "".join(str(part.get("text") or "") for part in content.parts_of(answer)).strip()
         if not spoken:
-            content.check_blocked(answer, empty=False)
+            content.check_blocked(answer, empty=not answer.get("candidates"))
         language_code = "en" if request.task is Task.TRANSLATE else request.language
         return Outcome(
             transcript=Transcript(text=spoken, language=language_code), usage=content.usage_of(answer),
@@ -264,14 +291,17 @@ class Listening:
 
 
 class Cloning:
-    """Implements `ports.Immediate`: a replicated voice, from a recording and one in which its owner consents."""
+    """Implements `ports.Immediate`: a replicated voice, from a recording and one in which its owner consents; or one that is
+    made up from a description."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
-        """Two recordings: the voice, and the consent to its use."""
+        """Two recordings: the voice, and the consent to its use; or a prompt that says what it is like."""
         given = len(request.given("reference_audio"))
+        if not given and request.prompt:
+            return intents.fitted(request, {"voice_name", "language", "voice"}, ("reference_audio",))
         if given != 2:
             raise intents.failed_field(
                 "reference_audio", given, "Google needs two recordings: the voice, then its owner's consent"
@@ -285,10 +315,13 @@ class Cloning:
             data, media_type = await wire.input_bytes(item)
             recordings.append({"data": base64.b64encode(data).decode(), "mime_type": media_type})
         name = request.voice_name or "cloned voice"
-        voice: dict[str, Any] = {
-            "type": "replicated", "display_name": name,
-            "replicated": {"source_audio": recordings[0], "consent_audio": recordings[1]},
-        }  # fmt: skip
+        voice: dict[str, Any] = {"display_name": name}
+        if recordings:
+            source, consent = recordings
+            voice |= {"type": "replicated", "replicated": {"source_audio": source, "consent_audio": consent}}
+        else:
+            base = {"base_voice": request.voice.title()} if request.voice else {}
+            voice |= {"type": "prompted", "prompted": {"input": request.prompt, **base}}
         if request.language is not None:
             voice["language_code"] = request.language
         voice |= request.options.get(self._provider, {})

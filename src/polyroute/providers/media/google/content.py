@@ -20,9 +20,9 @@ _UPLOAD_POLLS = 60
 
 
 def merged(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    """A body with the caller's own fields over it; `generationConfig` and `parameters` are merged, not replaced."""
+    """A body with the caller's own fields over it; those that are objects of settings are merged, not replaced."""
     found = {**body, **extra}
-    for name in ("generationConfig", "parameters"):
+    for name in ("generationConfig", "parameters", "generation_config", "response_format"):
         if isinstance(body.get(name), dict) and isinstance(extra.get(name), dict):
             found[name] = {**body[name], **extra[name]}
     return found
@@ -35,10 +35,16 @@ async def inline(item: MediaInput, wire: MediaWire) -> dict[str, Any]:
 
 
 async def part_of(item: MediaInput, wire: MediaWire) -> dict[str, Any]:
-    """An input as a part: inline when it is small, else as a file that is uploaded from disk as it is sent."""
+    """An input as a part: inline when it is small, else as a file."""
+    body, _ = await wire.input_body(item)
+    return await inline(item, wire) if body.length <= _MOST_INLINE else await filed(item, wire)
+
+
+async def filed(item: MediaInput, wire: MediaWire) -> dict[str, Any]:
+    """An input as a file of Google's: the one that its address names, or one that is uploaded from disk as it is sent."""
+    if item.url is not None and item.url.startswith(f"{wire.base_url}/files/"):
+        return {"fileData": {"mimeType": item.media_type or "video/mp4", "fileUri": item.url}}
     body, media_type = await wire.input_body(item)
-    if body.length <= _MOST_INLINE:
-        return await inline(item, wire)
     root, _, version = wire.base_url.rpartition("/")
     start = await wire.call(
         "POST", f"{root}/upload/{version}/files", json={"file": {"display_name": item.name or item.role}},

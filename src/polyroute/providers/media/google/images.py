@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from functools import reduce
 from typing import Any
+
+import msgspec
 
 from polyroute.ports import MediaWire
 from polyroute.providers.media import intents
-from polyroute.providers.media.google import content
+from polyroute.providers.media.google import content, interactions
 from polyroute.types.errors import AttemptFailed, ErrorKind
 from polyroute.types.media import Fitted, MediaRequest, Outcome, Produced, Task
 from polyroute.types.usage import Usage
@@ -19,6 +23,11 @@ _CLASSES = {"512": "512", "0.5k": "512", "1k": "1K", "2k": "2K", "4k": "4K"}
 _MOST = 10
 _MOST_IMAGES = 14
 _FORMATS = ("png", "jpeg")
+_LENIENT = "BLOCK_ONLY_HIGH"
+_HARMS = (
+    "HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH", "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT",
+)  # fmt: skip
 
 
 class Painting:
@@ -40,11 +49,19 @@ class Painting:
             raise intents.failed_field("image", images, f"at most {_MOST_IMAGES} are possible")
         _, notes = intents.nearest_shape(request, _shapes_of(model))
         kept = {"n", "seed", "aspect_ratio", "size", *(("resolution",) if _class_of(request, model) else ())}
+        if request.format == "jpeg":
+            kept.add("format")
+        elif request.moderation == "low":
+            kept.add("moderation")
         return intents.fitted(request, kept, ("image", "reference"), notes)
 
     async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
         """As many answers as pictures are wanted. What was made is given although others failed."""
         given = (*request.given("image"), *request.given("reference"))
+        if request.format == "jpeg":
+            return await self._as_jpeg(
+                request, model, [await interactions.block_of(item, wire) for item in given], wire
+            )
         parts: list[Any] = [{"text": request.prompt}, *[await content.inline(item, wire) for item in given]]
         bodies = [
             content.merged(self._body(request, model, parts, place), request.options.get(self._provider, {}))
@@ -62,7 +79,47 @@ class Painting:
             config["imageConfig"] = image
         if request.seed is not None:
             config["seed"] = request.seed + place
-        return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
+        safety = [{"category": name, "threshold": _LENIENT} for name in _HARMS] if request.moderation == "low" else None
+        found = {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
+        return found if safety is None else {**found, "safetySettings": safety}
+
+    async def _as_jpeg(
+        self, request: MediaRequest, model: str, blocks: list[dict[str, Any]], wire: MediaWire
+    ) -> Outcome:
+        """By interactions, which alone give another format than PNG."""
+        shape, _ = intents.nearest_shape(request, _shapes_of(model))
+        form = {
+            "type": "image",
+            "mime_type": "image/jpeg",
+            "aspect_ratio": shape,
+            "image_size": _class_of(request, model),
+        }
+        form = {name: value for name, value in form.items() if value is not None}
+        body = {"model": model, "input": [*blocks, {"type": "text", "text": request.prompt}], "response_format": form}
+        bodies = [
+            {**body, "generation_config": {"seed": request.seed + place}} if request.seed is not None else body
+            for place in range(request.n)
+        ]
+        bodies = [content.merged(one, request.options.get(self._provider, {})) for one in bodies]
+        answers = await asyncio.gather(*(_interacted(one, wire) for one in bodies), return_exceptions=True)
+        made = [one for one in answers if not isinstance(one, BaseException)]
+        if not made:
+            raise next(one for one in answers if isinstance(one, BaseException))
+        produced = tuple(picture for told in made for picture in interactions.media_of(told))
+        usage = reduce(content.added, (interactions.usage_of(told) for told in made))
+        usage = msgspec.structs.replace(usage, images=len(produced), image_size=form.get("image_size"))
+        notes = () if len(made) == len(answers) else (f"{len(made)} of {request.n} pictures were made",)
+        return Outcome(
+            produced=produced, usage=usage, model=made[0].get("model"), upstream_id=made[0].get("id"), notes=notes
+        )
+
+
+async def _interacted(body: dict[str, Any], wire: MediaWire) -> dict[str, Any]:
+    """An interaction with a picture in it. Raises AttemptFailed."""
+    told = (await interactions.converse(body, wire))[-1]
+    if not any(interactions.media_of(told)):
+        raise interactions.nothing_made(told)
+    return told
 
 
 def _gathered(answers: list[dict[str, Any] | BaseException], request: MediaRequest, image_size: str | None) -> Outcome:

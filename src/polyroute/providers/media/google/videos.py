@@ -1,4 +1,4 @@
-"""Veo: films as long-running operations, fetched with the credential."""
+"""Veo: films, and more of a film, as long-running operations, fetched with the credential."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from polyroute.ports import MediaWire
 from polyroute.providers.media import intents
-from polyroute.providers.media.google.content import merged
+from polyroute.providers.media.google.content import filed, merged
 from polyroute.types.errors import AttemptFailed, ErrorKind
 from polyroute.types.media import Fitted, Handle, InputRole, MediaInput, MediaRequest, Outcome, Produced, Progress, Task
 from polyroute.types.usage import Usage
@@ -15,6 +15,8 @@ _SHAPES = ("16:9", "9:16")
 _SECONDS = (4.0, 6.0, 8.0)
 _CLASSES = ("720p", "1080p", "4k")
 _LONGEST = 8.0
+_EXTENSION = 7.0
+"""Seconds by which a film is made longer; nothing else can be asked for, nor another size."""
 _ROLES: tuple[InputRole, ...] = ("image", "first_frame", "last_frame", "reference")
 _MOST_REFERENCES = 3
 _REFUSALS = ("safety", "policy", "prohibited", "sensitive")
@@ -34,6 +36,8 @@ class Veo:
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """Words, first and last picture, references, shape, length, class of size, seed. Sound is always on."""
+        if request.task is Task.VIDEO_TO_VIDEO:
+            return self._fit_extension(request)
         if request.task is Task.TEXT_TO_VIDEO:
             intents.need_prompt(request)
         else:
@@ -55,31 +59,29 @@ class Veo:
         kept |= {"fps"} if request.fps == 24 else set()
         return intents.fitted(request, kept, _ROLES, (*notes, *rounded))
 
+    def _fit_extension(self, request: MediaRequest) -> Fitted:
+        intents.need_input(request, "video")
+        notes = (
+            () if request.duration in (None, _EXTENSION) else (f"duration {request.duration:g} became {_EXTENSION:g}",)
+        )
+        kept = {"n", "seed", "negative_prompt", "duration", *(("sound",) if request.sound else ())}
+        kept |= {"resolution"} if request.resolution in (None, "720p") else set()
+        return intents.fitted(request, kept, ("video",), notes)
+
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """The operation's name is the handle."""
-        instance: dict[str, Any] = {} if not request.prompt else {"prompt": request.prompt}
-        first = (*request.given("first_frame"), *request.given("image"))[:1]
-        for name, items in (("image", first), ("lastFrame", request.given("last_frame"))):
-            if items:
-                instance[name] = await _bytes_of(items[0], wire)
-        references = [
-            {"image": await _bytes_of(item, wire), "referenceType": "asset"} for item in request.given("reference")
-        ]
-        if references:
-            instance["referenceImages"] = references
-        shape, _ = intents.nearest_shape(request, _SHAPES)
-        resolution = _class_of(request)
-        seconds = request.duration if resolution in (None, "720p") else _LONGEST
-        parameters = {
-            "aspectRatio": shape, "durationSeconds": None if seconds is None else int(seconds),
-            "resolution": resolution, "negativePrompt": request.negative_prompt, "seed": request.seed,
-            "sampleCount": request.n if request.n > 1 else None,
-        }  # fmt: skip
+        extends = request.task is Task.VIDEO_TO_VIDEO
+        instance, parameters = await (_extension(request, wire) if extends else _film(request, wire))
+        if request.prompt:
+            instance["prompt"] = request.prompt
+        parameters |= {"negativePrompt": request.negative_prompt, "seed": request.seed}
+        parameters |= {"sampleCount": request.n} if request.n > 1 else {}
         given = {name: value for name, value in parameters.items() if value is not None}
         body = merged({"instances": [instance], "parameters": given}, request.options.get(self._provider, {}))
         answer = (await wire.call("POST", f"/models/{model}:predictLongRunning", json=body, creates=True)).json()
-        length = body["parameters"].get("durationSeconds", _LONGEST)
-        return Handle(id=str(answer["name"]), data={"seconds": length, "resolution": resolution or "720p"})
+        asked = body["parameters"]
+        length = asked.get("durationSeconds", _EXTENSION if extends else _LONGEST)
+        return Handle(id=str(answer["name"]), data={"seconds": length, "resolution": asked.get("resolution", "720p")})
 
     async def poll(self, handle: Handle, wire: MediaWire) -> Progress | Outcome:
         """The operation as it stands; Google tells no progress."""
@@ -89,6 +91,32 @@ class Veo:
     async def cancel(self, handle: Handle, wire: MediaWire) -> None:
         """Asked for as with any Google operation; where the service does not know it, the work runs out."""
         await wire.call("POST", f"/{handle.id}:cancel", json={}, accept=(400, 404, 405, 501))
+
+
+async def _film(request: MediaRequest, wire: MediaWire) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a new film starts from, and its form."""
+    instance: dict[str, Any] = {}
+    first = (*request.given("first_frame"), *request.given("image"))[:1]
+    for name, items in (("image", first), ("lastFrame", request.given("last_frame"))):
+        if items:
+            instance[name] = await _bytes_of(items[0], wire)
+    references = [
+        {"image": await _bytes_of(item, wire), "referenceType": "asset"} for item in request.given("reference")
+    ]
+    if references:
+        instance["referenceImages"] = references
+    shape, _ = intents.nearest_shape(request, _SHAPES)
+    resolution = _class_of(request)
+    seconds = request.duration if resolution in (None, "720p") else _LONGEST
+    return instance, {
+        "aspectRatio": shape, "durationSeconds": None if seconds is None else int(seconds), "resolution": resolution,
+    }  # fmt: skip
+
+
+async def _extension(request: MediaRequest, wire: MediaWire) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The film that is to go on: a file of Google's."""
+    file = await filed(intents.need_input(request, "video"), wire)
+    return {"video": {"uri": file["fileData"]["fileUri"]}}, {}
 
 
 async def _bytes_of(item: MediaInput, wire: MediaWire) -> dict[str, str]:
@@ -127,7 +155,7 @@ def read_operation(operation: dict[str, Any], handle: Handle) -> Progress | Outc
             )
         raise intents.failed(ErrorKind.BAD_RESPONSE, "The operation is done and made no film.")
     seconds = float(handle.data.get("seconds") or _LONGEST) * len(produced)
-    usage = Usage(seconds=seconds, image_size=handle.data.get("resolution"))
+    usage = Usage(video_seconds=seconds, video_size=handle.data.get("resolution"))
     filtered = int(videos.get("raiMediaFilteredCount") or 0)
     notes = (f"{filtered} films were held back by the provider's safety check",) if filtered else ()
     return Outcome(produced=produced, usage=usage, upstream_id=handle.id, notes=notes)

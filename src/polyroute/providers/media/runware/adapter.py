@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from polyroute.catalog.model import Provider
-from polyroute.ports import Headers, MediaWire
+from polyroute.ports import Callback, Headers, MediaWire
+from polyroute.providers.media.callback_tokens import address_with_token, check_token
 from polyroute.providers.media.intents import failed
 from polyroute.providers.media.runware import tasks
 from polyroute.providers.media.runware.connection import Connection, Heard, Item
@@ -93,6 +94,10 @@ class RunwareMedia:
                 break
         return tuple(found.items())
 
+    async def callback(self, headers: Headers, body: bytes, wire: MediaWire, now: float) -> Callback:
+        """A result or an error, posted to an address that only Runware was told; the task's UUID is ours."""
+        return Callback(handle_id=check_token(headers, wire, now))
+
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure | None:
         """REST's errors, which are the socket's."""
         try:
@@ -135,6 +140,8 @@ class Tasks:
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
         """Have the task accepted. A second copy of one that is at work is as good as the first."""
         task = await tasks.build(request, model, wire, self._adapter.provider)
+        if report_to := address_with_token(wire, str(task["taskUUID"])):
+            task["webhookURL"] = report_to
         try:
             heard = await self._adapter.ask(task, wire)
         except AttemptFailed as error:
