@@ -14,7 +14,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from polyroute.engine.media import errands, making
-from polyroute.providers.media import fal, kie, piapi, replicate, runpod
+from polyroute.providers.media import bfl, fal, kie, piapi, replicate, runpod
 from polyroute.providers.media.elevenlabs.scribe import ReportedScribe
 from polyroute.providers.media.runware import adapter as runware
 from polyroute.sandbox.media.callbacks import SHARED_SECRET
@@ -40,6 +40,7 @@ class Reporter(NamedTuple):
 
 REPORTERS = {
     "replicate": Reporter("google/veo-3.1-fast", "text_to_video", "webhook-signature", replicate.Predictions),
+    "bfl": Reporter("flux-2-pro", "text_to_image", "x-bfl-signature", bfl.Tasks),
     "fal": Reporter("fal-ai/flux/schnell", "text_to_image", "x-fal-webhook-signature", fal.Requests),
     "kie": Reporter("V5", "music", "x-webhook-signature", kie.Jobs),
     "piapi": Reporter("kling/video_generation", "text_to_video", "x-webhook-secret", piapi.Tasks),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,7 @@ from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Produce
 from polyroute.types.usage import Usage
 
 _IMAGES = "input_image"
+_OLDEST_REPORT = 3600.0
 _SIGNED_WITH = b"polyroute callbacks of Black Forest Labs"
 _BY_STATUS: dict[int, tuple[ErrorKind, str]] = {
     400: (ErrorKind.INVALID_REQUEST, "The provider refused the request"),
@@ -40,12 +42,11 @@ class BlackForestLabsMedia:
 
     def __init__(self, row: Provider) -> None:
         self._provider = row.name
-        self._pace = (0.02, 0.1) if row.simulated else None
 
     def maker(self, task: Task, model: str) -> Tasks | None:
         """By the model's table."""
         spec = load_table("bfl").find(task, model)
-        return None if spec is None else Tasks(spec, self._provider, self._pace)
+        return None if spec is None else Tasks(spec, self._provider)
 
     def classify(self, status: int, headers: Headers, body: bytes) -> Failure | None:
         """`detail` as words or as pydantic's list, or `error`, `message` and `details` by field."""
@@ -64,13 +65,24 @@ class BlackForestLabsMedia:
         )
 
     async def callback(self, headers: Headers, body: bytes, wire: MediaWire, now: float) -> Callback:
-        """Signed over the body with the secret that came with the order. It bears no time: to play one again only has the
-        task polled again."""
+        """Signed over the body, the time of the event with it, with the secret that came with the order."""
         given = dict(headers).get(b"x-bfl-signature", b"").removeprefix(b"sha256=")
         expected = hmac.new(_callback_secret(wire).encode(), body, hashlib.sha256).hexdigest().encode()
         if not hmac.compare_digest(expected, given):
             raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback's signature does not hold.")
-        return Callback(handle_id=str(msgspec.json.decode(body).get("id", "")))
+        told = msgspec.json.decode(body)
+        if _age(told.get("timestamp"), now) > _OLDEST_REPORT:
+            raise PolyrouteError(ErrorKind.UNAUTHORIZED, "The callback is too old.")
+        return Callback(handle_id=str(told.get("id", "")))
+
+
+def _age(stamp: Any, now: float) -> float:
+    """Seconds since a time in RFC 3339, or in seconds; 0 when none is told."""
+    try:
+        moment = datetime.fromisoformat(stamp).timestamp() if isinstance(stamp, str) else float(stamp)
+    except (ValueError, TypeError):
+        return 0.0
+    return now - moment
 
 
 def _callback_secret(wire: MediaWire) -> str:
@@ -105,10 +117,6 @@ class Tasks(Tabled):
 
     resubmits = False
     pace = (0.5, 1.5)
-
-    def __init__(self, spec: ModelSpec, provider: str, pace: tuple[float, float] | None = None) -> None:
-        super().__init__(spec, provider)
-        self.pace = pace or self.pace
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """By the model's table, and by what only options can say."""
