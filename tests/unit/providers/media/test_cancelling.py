@@ -19,11 +19,13 @@ TOLD = [
     ("google", FILM, "gemini-omni-1.1-flash"),
     ("openai", FILM, "sora-2"), ("piapi", FILM, "kling/video_generation"),
     ("replicate", PICTURE, "black-forest-labs/flux-schnell"), ("runpod", PICTURE, "black-forest-labs-flux-1-schnell"),
-    ("comfyui", PICTURE, "sd_xl_base_1.0.safetensors"),
+    ("comfyui", PICTURE, "sd_xl_base_1.0.safetensors"), ("luma_dream_machine", PICTURE, "photon-1"),
+    ("runway", PICTURE, "gen4_image"),
 ]  # fmt: skip
 """Automatic1111 works while it is asked: see its own tests."""
 NEVER_TOLD = [
     ("aimlapi", FILM, "klingai/video-v3-pro-text-to-video"), ("bfl", PICTURE, "flux-2-pro"), ("kie", PICTURE, "nano-banana-2"),
+    ("luma", PICTURE, "uni-1"),
     ("piapi", PICTURE, "Qubico/flux1-schnell/txt2img"), ("runware", PICTURE, "runware:101@1"),
     ("together", FILM, "minimax/hailuo-02"), ("xai", FILM, "grok-imagine-video-1.5"),
 ]  # fmt: skip
