@@ -1,4 +1,5 @@
-"""`GET /v1/voices`, `GET /v1/openapi.json`, and `POST /v1/callbacks/{provider}` for providers' reports on accepted work."""
+"""`GET /v1/voices`, `GET /v1/media/models`, `GET /v1/openapi.json`, and `POST /v1/callbacks/{provider}` where providers report
+on work that they accepted."""
 
 from __future__ import annotations
 
@@ -18,10 +19,11 @@ from polyroute.types.errors import ErrorKind, PolyrouteError
 
 DESCRIPTION = "/v1/openapi.json"
 _LARGEST_REPORT = 8 << 20
+_MODELS = "/v1/media/models"
 
 
 class ErrandPaths:
-    """The paths of voices and of providers' reports."""
+    """The paths of voices, of media models and of providers' reports."""
 
     def __init__(self, gateway: Gateway, desk: JobDesk) -> None:
         self._gateway = gateway
@@ -31,7 +33,7 @@ class ErrandPaths:
     @staticmethod
     def serves(path: str) -> bool:
         """Whether a path is one of these."""
-        return path in ("/v1/voices", DESCRIPTION) or path.startswith(CALLBACKS)
+        return path in ("/v1/voices", _MODELS, DESCRIPTION) or path.startswith(CALLBACKS)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Raises PolyrouteError, ClientGone."""
@@ -46,6 +48,12 @@ class ErrandPaths:
             found = await self._errands.voices(self._gateway.runtime, only)
             told = {"object": "list", "data": found.voices, "missing": dict(found.missing)}
             await exchange.answer(200, JSON, msgspec.json.encode(told))
+        elif method == "GET" and path == _MODELS:
+            self._gateway.admission.admit(head.credential)
+            provider = parse_qs(scope["query_string"].decode("latin-1")).get("provider", [""])[-1]
+            listed = await self._errands.models(self._gateway.runtime, provider)
+            rows = [{"id": f"{provider}/{model}", "object": "model", "tasks": tasks} for model, tasks in listed]
+            await exchange.answer(200, JSON, msgspec.json.encode({"object": "list", "data": rows}))
         elif method == "POST" and path.startswith(CALLBACKS):
             # No key: a report is believed for its signature, and then only as a hint to ask the provider.
             provider, _, token = unquote(path.removeprefix(CALLBACKS)).partition("/")

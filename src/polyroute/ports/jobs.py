@@ -159,13 +159,6 @@ class JobQueue(Protocol):
         """Take no more."""
 
 
-class WebhookSender(Protocol):
-    """Delivers signed reports, again until they arrive."""
-
-    async def send(self, url: str, secret: str | None, message_id: str, event: str, payload: bytes) -> None:
-        """Accept a message for delivery; durable when this returns. The same `message_id` again is the same message."""
-
-
 def error_of(kind: str, message: str) -> JobError:
     """An error without a target."""
     return JobError(kind=kind, message=message)

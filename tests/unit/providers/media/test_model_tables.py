@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from polyroute.providers.media.fields import fill, load_table, place
+from polyroute.providers.media.fields import fill, place
+from polyroute.providers.media.tables import load_table
 from polyroute.types.media import InputRole, MediaInput, MediaRequest, Task
 from support.media_gateway import MediaGateway
 from support.media_making import make

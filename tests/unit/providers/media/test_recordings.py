@@ -17,9 +17,9 @@ from polyroute.catalog.rows import load_rows
 from polyroute.engine.forms import Form
 from polyroute.ports import FormPart
 from polyroute.providers.media.fal_answers import outcome_of, read_failure
-from polyroute.providers.media.fields import load_table
 from polyroute.providers.media.openai import ImageEdits, Images, Speech, Transcription
 from polyroute.providers.media.replicate import Predictions, ReplicateMedia
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.together import Images as TogetherImages
 from polyroute.types.errors import AttemptFailed, ErrorKind
 from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Task
