@@ -13,7 +13,7 @@ from polyroute.providers.media.replicate import Predictions
 from support.media_gateway import MediaGateway, media_gateway
 
 COUNT = 200
-PACE = (0.1, 0.5)
+PACE = (0.05, 0.5)  # those of simulated work
 EACH = 5
 ORDER = {"model": "replicate/luma/ray-2-720p", "task": "text_to_video", "prompt": "a red fox"}
 

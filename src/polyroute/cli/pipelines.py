@@ -167,18 +167,22 @@ class _Gateway:
         from urllib.parse import urlsplit  # noqa: PLC0415
 
         from polyroute.ports import Timeouts, WireRequest  # noqa: PLC0415
+        from polyroute.types.errors import AttemptFailed  # noqa: PLC0415
 
         parts = urlsplit(url)
         until = asyncio.get_running_loop().time() + _DOWNLOAD
         request = WireRequest("GET", f"{self._url}{parts.path}?{parts.query}", self._signed(), b"")
-        response = await self._transport.send(request, Timeouts(), until)
-        if response.status != 200:
-            response.abort()
-            _end(f"{url} cannot be read (status {response.status})")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as target:
-            while data := await response.receive(until):
-                target.write(data)
+        try:
+            response = await self._transport.send(request, Timeouts(), until)
+            if response.status != 200:
+                response.abort()
+                _end(f"{url} cannot be read (status {response.status})")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as target:
+                while data := await response.receive(until):
+                    target.write(data)
+        except AttemptFailed as failed:
+            _end(f"{url} cannot be read: {failed.failure.message}")
 
     def _signed(self) -> list[tuple[bytes, bytes]]:
         return [] if self._key is None else [(b"authorization", b"Bearer " + self._key.encode())]
