@@ -203,7 +203,7 @@ class Studio:
 
     async def _upload(self, request: web.Request) -> web.Response:
         await request.read()
-        return web.json_response({"id": "file-1"})
+        return web.json_response({"id": "file-1", "artifact": "art_1"})
 
     async def _order(self, request: web.Request) -> web.Response:
         return web.json_response({"id": "job_1"}, status=503 if self.mode == "refuses" else 202)
