@@ -38,11 +38,11 @@ class MadeFor:
 
 async def make(
     gateway: MediaGateway, task: Task, model: str, *, inputs: tuple[MediaInput, ...] = (),
-    options: Options | None = None, **fields: Any,
+    options: Options | None = None, verbatim: Mapping[str, Any] | None = None, **fields: Any,
 ) -> MadeFor:  # fmt: skip
-    """One piece of work. Raises PolyrouteError."""
+    """One piece of work; `verbatim` are its options by provider. Raises PolyrouteError."""
     operation = OPERATION_OF_TASK[task]
-    values: Mapping[str, Any] = {"task": task, "inputs": inputs, **fields}
+    values: Mapping[str, Any] = {"task": task, "inputs": inputs, "options": verbatim or {}, **fields}
     call = Call(
         id=f"req_{uuid.uuid4().hex}", operation=operation, dialect=MEDIA_DIALECT_OF[operation], model=model, stream=False,
         body=b"", content_type=b"application/json", options=options or Options(),

@@ -1,4 +1,5 @@
-"""What is asked of media providers outside of any request: their voices, and who is meant by what they report."""
+"""What is asked of media providers outside of any request: their voices, their models, and who is meant by what they
+report."""
 
 from __future__ import annotations
 
@@ -20,8 +21,14 @@ from polyroute.types.plans import Target
 
 _PATIENCE = Timeouts(connect=3.0, headers=10.0, idle=10.0, total=15.0)
 _VOICES_HOLD = 300.0
+_LISTING = msgspec.structs.replace(_PATIENCE, total=60.0)
+"""Some have a thousand models, on many pages."""
 CALLBACKS = "/v1/callbacks/"
 """Where providers report to, followed by the provider's name."""
+
+
+Listed = tuple[tuple[str, tuple[Task, ...]], ...]
+"""Models with the tasks that they are known for."""
 
 
 class VoiceList(msgspec.Struct, frozen=True):
@@ -38,6 +45,7 @@ class Errands:
         self._transport = transport
         self._floor = floor
         self._voices: dict[str, tuple[float, tuple[Voice, ...]]] = {}
+        self._models: dict[str, tuple[float, Listed]] = {}
 
     async def voices(self, runtime: Runtime, only: str | None = None) -> VoiceList:
         """Asks all providers at once; what they said is used for five minutes."""
@@ -70,6 +78,27 @@ class Errands:
         self._voices[name] = (time.monotonic() + _VOICES_HOLD, voices)
         return voices
 
+    async def models(self, runtime: Runtime, name: str) -> Listed:
+        """A provider's models as it lists them itself, at most five minutes old. Raises PolyrouteError: `not_found` for one
+        that has no list, `unavailable` for one that does not answer."""
+        provider = runtime.providers.get(name)
+        if provider is None or not hasattr(provider.media, "models"):
+            listing = sorted(one for one, live in runtime.providers.items() if hasattr(live.media, "models"))
+            message = f"There is no provider {name[:80]!r} that lists its models; there are {', '.join(listing)}."
+            raise PolyrouteError(ErrorKind.NOT_FOUND, message, param="provider")
+        held = self._models.get(name)
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        credential = provider.credentials[0] if provider.credentials else None
+        try:
+            found: Listed = await provider.media.models(self._wire(provider, credential, _LISTING))  # type: ignore[union-attr] # a ModelLister, see above
+        except AttemptFailed as failed:
+            raise PolyrouteError(ErrorKind.UNAVAILABLE, f"{name} does not list its models: {failed}.") from failed
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+            raise PolyrouteError(ErrorKind.BAD_RESPONSE, f"{name}'s list of models cannot be read.") from error
+        self._models[name] = (time.monotonic() + _VOICES_HOLD, found)
+        return found
+
     async def handle_of(self, runtime: Runtime, name: str, headers: Headers, body: bytes) -> str:
         """The id of the accepted work that a provider reports on. Raises PolyrouteError: `not_found` for a provider that
         reports nothing, `unauthorized` for a report that is not signed by it."""
@@ -94,7 +123,9 @@ class Errands:
                 return handle_id
         raise refusal
 
-    def _wire(self, provider: LiveProvider, credential: Credential | None) -> ProviderWire:
+    def _wire(
+        self, provider: LiveProvider, credential: Credential | None, timeouts: Timeouts = _PATIENCE
+    ) -> ProviderWire:
         endpoint = next(
             found
             for operation, dialect in MEDIA_DIALECT_OF.items()
@@ -103,6 +134,6 @@ class Errands:
         request = MediaRequest(task=Task.SPEECH)
         return ProviderWire(
             provider, endpoint, Target(provider.row.name, ""), credential, self._transport,
-            Inputs(self._floor.storage, request, None), sockets=self._floor.sockets, timeouts=_PATIENCE,
-            deadline=asyncio.get_running_loop().time() + _PATIENCE.total,
+            Inputs(self._floor.storage, request, None), sockets=self._floor.sockets, timeouts=timeouts,
+            deadline=asyncio.get_running_loop().time() + timeouts.total,
         )  # fmt: skip

@@ -20,6 +20,7 @@ from polyroute.types.usage import Usage
 _LOOK_EVERY = 0.5
 _SIDES = (64, 2048)
 _MOST = 8
+_DRAWN = (Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE, Task.EDIT_IMAGE)
 
 
 class Automatic1111Media:
@@ -65,6 +66,15 @@ class Automatic1111Media:
             case _:
                 return None
         return Failure(kind=kind, message=message, http_status=status, param=param, detail=str(detail)[:1000])
+
+    async def models(self, wire: MediaWire) -> tuple[tuple[str, tuple[Task, ...]], ...]:
+        """The checkpoints and upscalers that are installed."""
+        drawing = (await wire.call("GET", "/sdapi/v1/sd-models", headers=self._headers)).json()
+        enlarging = (await wire.call("GET", "/sdapi/v1/upscalers", headers=self._headers)).json()
+        return (
+            *((str(one["model_name"]), _DRAWN) for one in drawing),
+            *((str(one["name"]), (Task.UPSCALE_IMAGE,)) for one in enlarging),
+        )
 
     async def healthy(self, wire: MediaWire) -> str | None:
         """See `ports.LocalService.healthy`."""

@@ -39,7 +39,8 @@ class ComfyUIMedia:
     """One maker for all tasks: what differs is the graph."""
 
     def __init__(self, row: Provider) -> None:
-        self._maker = Graphs(row.name, row.options.get("workflows") or {})
+        self._workflows: Mapping[str, Any] = row.options.get("workflows") or {}
+        self._maker = Graphs(row.name, self._workflows)
 
     def maker(self, task: Task, model: str) -> Queued | None:
         """By task."""
@@ -61,6 +62,16 @@ class ComfyUIMedia:
         kind = ErrorKind.MODEL_NOT_FOUND if missing else ErrorKind.INVALID_REQUEST
         return Failure(
             kind=kind, message=f"ComfyUI refused the graph: {words[:300]}", http_status=400, code=error.get("type")
+        )
+
+    async def models(self, wire: MediaWire) -> tuple[tuple[str, tuple[Task, ...]], ...]:
+        """The checkpoints and upscalers that are installed; the workflows of the configuration are models too."""
+        drawing = (await wire.call("GET", "/models/checkpoints")).json()
+        enlarging = (await wire.call("GET", "/models/upscale_models", accept=(404,))).json()
+        return (
+            *((str(name), (Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE, Task.EDIT_IMAGE)) for name in drawing),
+            *((str(name), (Task.UPSCALE_IMAGE,)) for name in (enlarging if isinstance(enlarging, list) else ())),
+            *((name, ()) for name in self._workflows),
         )
 
     async def healthy(self, wire: MediaWire) -> str | None:

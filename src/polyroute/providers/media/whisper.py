@@ -39,6 +39,13 @@ class WhisperMedia:
         """FastAPI's `detail`."""
         return detail_failure(status, body)
 
+    async def models(self, wire: MediaWire) -> tuple[tuple[str, tuple[Task, ...]], ...]:
+        """What is installed at a server of OpenAI's dialect; the other kind has loaded the one that it has."""
+        if await self._service.api(wire) == "asr":
+            return ((_GENERIC, (Task.TRANSCRIBE, Task.TRANSLATE)),)
+        listed = (await wire.call("GET", "/v1/models", query={"task": "automatic-speech-recognition"})).json()
+        return tuple((str(one["id"]), (Task.TRANSCRIBE, Task.TRANSLATE)) for one in listed.get("data", ()))
+
     async def healthy(self, wire: MediaWire) -> str | None:
         """See `ports.LocalService.healthy`."""
         await self._service.api(wire, again=True)

@@ -239,7 +239,9 @@ def answer_about(exchange: Exchange) -> Reply:
         }
         return json_reply({"CheckpointLoaderSimple": loader, **{name: {"output_node": True} for name in _SAVERS}})
     if "models" in exchange.path:
-        return json_reply(["checkpoints", "loras"] if end == "models" else names)
+        return json_reply(
+            ["checkpoints", "loras"] if end == "models" else ["4x-UltraSharp.pth"] if "upscale" in end else names
+        )
     return json_reply({"supports_preview_metadata": True} if end == "features" else {})
 
 

@@ -232,8 +232,16 @@ def answer_upload(exchange: Exchange) -> Reply:
     return json_reply({"access_url": exchange.desk.keep_upload(exchange, name, kept)})
 
 
+def _category(endpoint: str) -> str:
+    """What fal calls the kind of an endpoint."""
+    kinds = {"video": "text-to-video", "speech": "text-to-speech", "transcription": "speech-to-text"}
+    named = next((kind for kind in ("image-to-image", "image-to-video", "video-to-video") if kind in endpoint), None)
+    kind = kind_of(endpoint)
+    return named or kinds.get(kind) or ("text-to-audio" if kind in ("music", "effects", "clone") else "text-to-image")
+
+
 def _row(endpoint: str) -> Json:
-    data = {"display_name": endpoint, "category": kind_of(endpoint), "description": "Simulated", "status": "active"}
+    data = {"display_name": endpoint, "category": _category(endpoint), "description": "Simulated", "status": "active"}
     return {"endpoint_id": endpoint, "metadata": data}
 
 

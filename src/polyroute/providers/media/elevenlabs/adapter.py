@@ -13,7 +13,7 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaStream, MediaWire, WireResponse
 from polyroute.providers.media.elevenlabs.parts import ALWAYS, charged, format_of, given, need_text
-from polyroute.providers.media.elevenlabs.scribe import Cloning, Scribe
+from polyroute.providers.media.elevenlabs.scribe import Cloning, ReportedScribe, Scribe
 from polyroute.providers.media.elevenlabs.sounds import Music, Sounds
 from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.sound import BytesStream
@@ -61,8 +61,9 @@ class ElevenLabsMedia:
         self._default_voice = str(row.options.get("default_voice") or _DEFAULT_VOICE)
         self._voice_ids: dict[str, str] = {}
         self._webhook_secret = str(row.options.get("webhook_secret") or "")
+        self._webhook = str(row.options.get("webhook_id") or "")
 
-    def maker(self, task: Task, model: str) -> Speech | Sounds | Music | Scribe | Cloning | None:
+    def maker(self, task: Task, model: str) -> Speech | Sounds | Music | Scribe | ReportedScribe | Cloning | None:
         """By task."""
         match task:
             case Task.SPEECH:
@@ -72,7 +73,7 @@ class ElevenLabsMedia:
             case Task.MUSIC:
                 return Music(self._provider)
             case Task.TRANSCRIBE:
-                return Scribe(self._provider)
+                return ReportedScribe(self._provider, self._webhook) if self._webhook else Scribe(self._provider)
             case Task.CLONE_VOICE:
                 return Cloning()
             case _:
