@@ -35,10 +35,11 @@ from benchmarks.ledger import measure_ledgers
 from benchmarks.machine import cores, program
 from benchmarks.others import start_litellm, start_portkey
 from benchmarks.planning import measure_plan
+from benchmarks.speech import measure_speech
 from polyroute.routing.policies import POLICIES
 from polyroute.storage.status import read_status
 
-_PARTS = ("start", "whole", "streams", "planning", "ledger", "jobs", "others")
+_PARTS = ("start", "whole", "streams", "planning", "ledger", "speech", "jobs", "others")
 _SIZES = (1024, 10 * 1024, 100 * 1024)
 
 
@@ -263,6 +264,18 @@ class Benchmark:
         self.add("  resident memory at most", f"{peak:.0f} MB", "≤ 130 MB", peak <= 130)
 
     # ---------------------------------------------------------------- jobs
+
+    def speech(self) -> None:
+        """The first byte of speech, and a recording of 100 MB."""
+        folder = self.folder / "speech"
+        folder.mkdir()
+        found = measure_speech(folder, max(50, round(1000 * self.scale)))
+        for lane, (alone, added) in found.first_byte.items():
+            told = f"{added:.2f} ms  ({alone:.2f} ms directly)"
+            self.add(f"first byte of speech, {lane}, added at p50", told, "≤ 1 ms", added <= 1)
+        for lane, growth in found.growth.items():
+            what = f"recording of 100 MB, {lane}, resident memory grows by"
+            self.add(what, f"{growth:.1f} MB", "≤ 10 MB", growth <= 10)
 
     def jobs(self) -> None:
         """A thousand jobs that wait on a provider, at one worker process."""

@@ -76,6 +76,10 @@ class Process:
             now = self.cpu()
             calm, spent = (calm + 1 if now - spent <= 0.01 else 0), now
 
+    def forget_peak(self) -> None:
+        """Have the most that was resident counted anew."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
     def memory(self, field: str = "VmRSS") -> float:
         """Resident megabytes now, or at most so far (`VmHWM`)."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():

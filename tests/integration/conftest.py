@@ -33,7 +33,7 @@ def gateway(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFact
     """A gateway in open mode with openai, together and groq. Its breakers never open on failures, no credential is benched,
     and each test of the matrix has a route and models of its own, so that tests do not feel each other."""
     routes = {}
-    hasty = {"headers": 0.5, "first_token": 0.5, "idle": 0.5}
+    hasty = {"headers": 0.5, "result": 0.5, "first_token": 0.5, "idle": 0.5}
     for case in (*FAULTS, *ALL_DOWN):
         for ask in ASKS:
             name = f"{ask.name}-{case.name}"

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from polyroute.app import key_storage
 
+from polyroute.composition.stores import key_storage
 from polyroute.storage.keys import create_key
 from support.media_files import PNG, png
 from support.media_gateway import MediaGateway, media_gateway

@@ -51,7 +51,7 @@ def long_timeline(caller: httpx.Client, folder: Path, seconds: float) -> dict[st
     picture = make(folder / "green.png", "-f", "lavfi", "-i", "color=c=0x00ff00:s=64x36", "-frames:v", "1")
     [identifier] = upload(caller, picture)
     return {
-        "timeline": {"clips": [{"source": identifier, "duration": seconds}], "width": 1280, "height": 720, "fps": 30}
+        "timeline": {"clips": [{"source": identifier, "duration": seconds}], "width": 640, "height": 360, "fps": 30}
     }
 
 

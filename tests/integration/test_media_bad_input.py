@@ -18,6 +18,7 @@ from support.media_files import PNG, mp4, wav
 from support.media_gateway import MediaGateway, media_gateway
 
 IMAGES, EDITS, SPEECH = "/v1/images/generations", "/v1/images/edits", "/v1/audio/speech"
+VARIATIONS = "/v1/images/variations"
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
 VIDEOS, JOBS, COMPOSE, FILES = "/v1/videos", "/v1/jobs", "/v1/compose", "/v1/files"
 
@@ -152,6 +153,8 @@ CASES = [
     case(IMAGES, "image", "cut off", "image/png", model="replicate-image", prompt="x", image=uri(CUT)),
     upload(EDITS, "image", TEXT, "text/plain", "must be image", model="openai-image", prompt="x"),
     upload(EDITS, "image", TEXT, "text/plain", "must be image", model="replicate-image", prompt="x"),
+    upload(VARIATIONS, "image", TEXT, "text/plain", "must be image", model="openai-image"),
+    upload(VARIATIONS, "n", PNG, "40", "between 1 and 10", model="openai-image", n="40"),
     upload(EDITS, "image", BOMB, "100000 x 100000", "100 million", model="openai-image", prompt="x"),
     upload(EDITS, "image", BOMB, "100000 x 100000", "100 million", model="replicate-image", prompt="x"),
     upload(EDITS, "image", wav(0.1), "audio/wav", "must be image", model="openai-image", prompt="x"),

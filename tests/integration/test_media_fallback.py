@@ -121,7 +121,7 @@ CONFIGURATION: dict[str, Any] = {
     },
     "routes": {name: {"operation": call.operation, "targets": [call.first, call.then]} for name, call in CALLS.items()},
     "providers": {name: {"timeouts": {"total": 0.3}} for name in ("fal", "kie", "piapi")}
-    | {name: {"timeouts": {"headers": 0.2}} for name in QUICK},
+    | {name: {"timeouts": {"headers": 0.2, "result": 0.2}} for name in QUICK},
 }
 """Who is stuck gets 0.3 seconds, who is silent 0.2; who does the work then has all the time in the world."""
 
@@ -172,6 +172,7 @@ class House:
         if task == "clone_voice":
             assert done["voice"]["id"]
             return
+        assert "artifacts" in done, done["error"]
         artifact = done["artifacts"][0]
         content = await self.gateway.download(artifact["url"])
         assert hashlib.sha256(content).hexdigest() == artifact["sha256"]
@@ -191,15 +192,19 @@ class Studio:
     def application(self) -> web.Application:
         """As far as a composing provider needs it."""
         served = web.Application()
+        served.router.add_get("/v1/files", self._list)
         served.router.add_post("/v1/files", self._upload)
         served.router.add_post("/v1/jobs", self._order)
         served.router.add_get("/v1/jobs/{id}", self._look)
         served.router.add_delete("/v1/jobs/{id}", self._cancel)
         return served
 
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": []})
+
     async def _upload(self, request: web.Request) -> web.Response:
         await request.read()
-        return web.json_response({"id": "file-1"})
+        return web.json_response({"id": "file-1", "artifact": "art_1"})
 
     async def _order(self, request: web.Request) -> web.Response:
         return web.json_response({"id": "job_1"}, status=503 if self.mode == "refuses" else 202)

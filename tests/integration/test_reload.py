@@ -59,7 +59,7 @@ def test_a_swap_of_priorities_on_sighup_drops_nothing_in_flight(
     sandbox: SimulatedProviders, changing: GatewayProcess
 ) -> None:
     assert servers(changing) == {"openai"}
-    sandbox.set("openai", tokens_per_second=40)  # about one second for the answer
+    sandbox.set("openai", tokens_per_second=2)  # it goes on until it is told to be quick
     received: list[httpx.Response] = []
 
     def stream() -> None:
@@ -73,6 +73,7 @@ def test_a_swap_of_priorities_on_sighup_drops_nothing_in_flight(
     changing.signal(signal.SIGHUP)
     eventually(lambda: servers(changing) == {"together"})
     assert sandbox.counters("openai")["open_streams"] == 1, "the reload should have come before the stream's end"
+    sandbox.set("openai", tokens_per_second=0)
     asking.join(20)
     [answer] = received
     assert answer.headers["x-polyroute-provider"] == "openai"

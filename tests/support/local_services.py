@@ -14,7 +14,7 @@ from polyroute.composition.app import build_app
 from polyroute.composition.configuration import read_configuration
 from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
-from support.media_gateway import MediaGateway
+from support.media_gateway import MediaGateway, quick_looks
 from support.prepared_state import prepare
 
 
@@ -23,6 +23,15 @@ async def local_gateway(
     folder: Path, services: dict[str, str], **options: dict[str, Any]
 ) -> AsyncIterator[MediaGateway]:
     """`services` are providers by the name of the sandbox's service that each is; `options` are those of providers."""
+    with quick_looks():
+        async with _started(folder, services, options) as gateway:
+            yield gateway
+
+
+@asynccontextmanager
+async def _started(
+    folder: Path, services: dict[str, str], options: dict[str, dict[str, Any]]
+) -> AsyncIterator[MediaGateway]:
     sandbox = await start(options=SandboxOptions(tokens_per_second=0, requests_kept=2000))
     providers = {
         name: {"base_url": f"{sandbox.url}/{simulated}", "options": options.get(name, {})}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
 from polyroute.composition.app import build_app
 from polyroute.composition.configuration import read_configuration
+from polyroute.engine.media.tracking import Untracked
 from polyroute.sandbox.control import SandboxOptions
 from polyroute.sandbox.server import start
 from support.prepared_state import prepare
@@ -66,8 +68,8 @@ class MediaGateway:
         assert answer.status_code < 300, answer.text
 
     async def anew(self) -> None:
-        """Have the sandbox forget what it was told and what it saw."""
-        assert (await self.sandbox.delete("/_control")).status_code == 200
+        """As `reset`, with jobs as quick as they were at the beginning."""
+        await self.reset()
         await self.control("*", job_seconds=0.05)
 
     async def jobs(self, provider: str) -> list[dict[str, Any]]:
@@ -109,7 +111,26 @@ class MediaGateway:
 
 @asynccontextmanager
 async def media_gateway(folder: Path, configuration: dict[str, Any] | None = None) -> AsyncIterator[MediaGateway]:
-    """Jobs at the simulated providers take a twentieth of a second, unless `control` says otherwise."""
+    """Jobs at the simulated providers take a twentieth of a second, unless `control` says otherwise, and are looked at
+    as often as that needs, not at the pace of the real providers."""
+    with quick_looks():
+        async with _started(folder, configuration) as gateway:
+            yield gateway
+
+
+@contextmanager
+def quick_looks() -> Iterator[None]:
+    """Work that is waited for is looked at every fiftieth of a second."""
+
+    async def look_soon(_: Untracked, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.02))
+
+    with patch.object(Untracked, "woken", look_soon):
+        yield
+
+
+@asynccontextmanager
+async def _started(folder: Path, configuration: dict[str, Any] | None) -> AsyncIterator[MediaGateway]:
     sandbox = await start(options=SandboxOptions(tokens_per_second=0, requests_kept=2000))
     file = folder / "polyroute.yaml"
     storage = {"database": f"sqlite:///{folder / 'polyroute.db'}", "artifacts": str(folder / "artifacts")}

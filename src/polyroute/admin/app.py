@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
@@ -28,9 +28,10 @@ def build_admin(
     explanations: Explanations,
     desk: HealthDesk | None = None,
     routers: Sequence[APIRouter] = (),
+    described: Mapping[str, Any] | None = None,
 ) -> FastAPI:
     """The ASGI application under `/api`, `/admin/api` and `/metrics`. `catalog` gives the one of the moment; `routers`
-    are further endpoints. Every endpoint asks `authorise` first."""
+    are further endpoints, `described` an OpenAPI document of what others serve. Every endpoint asks `authorise` first."""
     admin = FastAPI(
         title="Polyroute operators' API",
         openapi_url="/api/openapi.json",
@@ -76,6 +77,19 @@ def build_admin(
     def explain(request_id: str) -> dict[str, Any]:
         return explanations.explain(request_id)
 
+    if described is not None:
+        own = admin.openapi
+
+        def whole() -> dict[str, Any]:
+            """Our own paths and those of others on one page."""
+            if admin.openapi_schema is None:
+                schema = own()
+                schema["paths"] |= described["paths"]
+                parts = schema.setdefault("components", {}).setdefault("schemas", {})
+                admin.openapi_schema = {**schema, "components": {"schemas": described["components"]["schemas"] | parts}}
+            return admin.openapi_schema
+
+        admin.openapi = whole  # type: ignore[method-assign] # as FastAPI says that it is to be done
     return admin
 
 

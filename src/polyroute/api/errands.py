@@ -1,5 +1,5 @@
-"""`GET /v1/voices`, `GET /v1/media/models`, and `POST /v1/callbacks/{provider}` where providers report on work that they
-accepted."""
+"""`GET /v1/voices`, `GET /v1/media/models`, `GET /v1/openapi.json`, and `POST /v1/callbacks/{provider}` where providers report
+on work that they accepted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from polyroute.api.described import described
 from polyroute.api.exchange import AsgiExchange
 from polyroute.api.jobs import JSON
 from polyroute.api.requests import Receive, Scope, Send, read_body, read_head
@@ -16,6 +17,7 @@ from polyroute.engine.media.errands import CALLBACKS, Errands
 from polyroute.ports import CALLBACK_TOKEN
 from polyroute.types.errors import ErrorKind, PolyrouteError
 
+DESCRIPTION = "/v1/openapi.json"
 _LARGEST_REPORT = 8 << 20
 _MODELS = "/v1/media/models"
 
@@ -31,14 +33,16 @@ class ErrandPaths:
     @staticmethod
     def serves(path: str) -> bool:
         """Whether a path is one of these."""
-        return path in ("/v1/voices", _MODELS) or path.startswith(CALLBACKS)
+        return path in ("/v1/voices", _MODELS, DESCRIPTION) or path.startswith(CALLBACKS)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Raises PolyrouteError, ClientGone."""
         exchange = AsgiExchange(scope, receive, send)
         head = read_head(scope["headers"])
         method, path = scope["method"], scope["path"]
-        if method == "GET" and path == "/v1/voices":
+        if method == "GET" and path == DESCRIPTION:  # needs no key: it is the same everywhere
+            await exchange.answer(200, JSON, msgspec.json.encode(described()))
+        elif method == "GET" and path == "/v1/voices":
             self._gateway.admission.admit(head.credential)
             only = parse_qs(scope["query_string"].decode("latin-1")).get("provider", [None])[-1]
             found = await self._errands.voices(self._gateway.runtime, only)

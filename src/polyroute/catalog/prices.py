@@ -112,12 +112,6 @@ class CatalogPrices:
         self._cache[provider, model] = (until, price)
         return price
 
-    def price_then(self, provider: str, model: str, moment: float) -> Price | None:
-        """The rate card that these tables have for a moment in the past; what was adopted since counts for all times."""
-        if self._tokens is None:
-            self.load()
-        return self._look_up(provider, model, moment)[1]
-
     def _look_up(self, provider: str, model: str, now: float) -> tuple[float, Price | None]:
         assert self._tokens is not None
         assert self._units is not None

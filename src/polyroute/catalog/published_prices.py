@@ -51,11 +51,6 @@ def read_price_list(provider: str, body: bytes, day: date) -> dict[str, Price]:
     return {model: msgspec.structs.replace(price, checked=day) for model, price in found.items()}
 
 
-def same_rates(first: Price, second: Price) -> bool:
-    """Whether two rate cards charge alike, whatever they are called."""
-    return not list(changes_of("", first, second))
-
-
 def changes_of(model: str, now: Price | None, then: Price) -> Iterator[Change]:
     """What would change for a model, rate by rate; tiers and sizes as their text."""
     for name in RATES:

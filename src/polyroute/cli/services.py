@@ -81,4 +81,6 @@ def _with_desk(settings: Settings, catalog: Catalog, name: str | None, verb: str
 
 
 def _show(one: ServiceHealth) -> None:
-    typer.echo(f"{one.provider:16} {one.state:18} {one.error or ''}".rstrip())
+    runs = "running" if one.running else "not running"
+    well = "healthy" if one.healthy else "not healthy"
+    typer.echo(f"{one.provider:16} {one.state:18} {runs + ', ' + well:26} {one.error or ''}".rstrip())

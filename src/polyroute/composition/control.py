@@ -9,6 +9,7 @@ from polyroute.admin.explanations import Explanations
 from polyroute.admin.jobs import job_routes
 from polyroute.admin.requests import request_routes
 from polyroute.admin.services import service_routes
+from polyroute.api.described import described
 from polyroute.api.fastlane import Application
 from polyroute.api.requests import read_head
 from polyroute.catalog.prices import CatalogPrices
@@ -58,6 +59,7 @@ def build_control(
             service_routes(services),
             budget_routes(Accounts(database, lambda: gateway.runtime.catalog)),
         ],
+        described(),
     )
     return application
 

@@ -24,7 +24,8 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ends, or is parked (`needs_attention`). `blind`: parked because no handle is known."""
+    """How a job ends, or is parked (`needs_attention`). `attempt` is the one that gave the result: nobody may see it done and
+    the job not. `blind`: parked because no handle is known."""
 
     state: JobState
     at: float
@@ -34,6 +35,7 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
     provider_model: str | None = None
     attempts: int | None = None
     cost_usd: Decimal | None = None
+    attempt: JobAttempt | None = None
     blind: bool = False
 
 
@@ -155,13 +157,6 @@ class JobQueue(Protocol):
 
     async def stop(self) -> None:
         """Take no more."""
-
-
-class WebhookSender(Protocol):
-    """Delivers signed reports, again until they arrive."""
-
-    async def send(self, url: str, secret: str | None, message_id: str, event: str, payload: bytes) -> None:
-        """Accept a message for delivery; durable when this returns. The same `message_id` again is the same message."""
 
 
 def error_of(kind: str, message: str) -> JobError:

@@ -47,11 +47,13 @@ class WireRequest(msgspec.Struct, frozen=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Patience in seconds: to connect, until the answer's headers, until its first meaningful event, between events, and
-    for the request as a whole, all attempts together."""
+    """Patience in seconds: to connect, until the answer's headers (`result`: where the answer is a finished picture, piece
+    of sound or transcript), until its first meaningful event, between events, and for the request as a whole, all attempts
+    together."""
 
     connect: float = 3.0
     headers: float = 60.0
+    result: float = 300.0
     first_token: float = 30.0
     idle: float = 30.0
     total: float = 600.0

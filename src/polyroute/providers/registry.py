@@ -22,11 +22,6 @@ _CLASSES: dict[str, str] = {
 }
 
 
-def adapter_names() -> tuple[str, ...]:
-    """The names that a row may give."""
-    return tuple(_CLASSES)
-
-
 @cache
 def _adapter_class(name: str) -> Callable[[Provider], Adapter]:
     module, _, attribute = _CLASSES[name].partition(":")

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from polyroute.catalog.model import ComplexityRules, Level
-from polyroute.routing.requirements import Requirements, requirements_of_request
-from polyroute.types.chat import ChatRequest, TextPart
+from polyroute.routing.requirements import Requirements
 from polyroute.types.operations import Capability
 
 
@@ -36,14 +35,6 @@ def facts_of_fields(fields: Mapping[str, msgspec.Raw], body: bytes, requirements
     """From a body that is relayed: turns by their roles, code by its fences."""
     prompt = any(name in fields for name in ("messages", "input", "contents", "prompt"))
     return ComplexityFacts(requirements, max(body.count(b'"role"'), 1 if prompt else 0), b"```" in body)
-
-
-def facts_of_request(request: ChatRequest) -> ComplexityFacts:
-    """From the canonical form."""
-    code = any(
-        isinstance(part, TextPart) and "```" in part.text for message in request.messages for part in message.parts
-    )
-    return ComplexityFacts(requirements_of_request(request), len(request.messages), code)
 
 
 def classify(facts: ComplexityFacts, rules: ComplexityRules) -> Complexity:

@@ -16,44 +16,6 @@ LimitName = Literal["requests", "tokens", "concurrency", "credentials"]
 _MINUTE = 60.0
 
 
-class TokenBucket:
-    """`capacity` at most, refilled at `per_second`: an even rate with bursts.
-
-    An amount above the capacity passes when the bucket is full, and leaves a debt; otherwise it never would.
-    """
-
-    __slots__ = ("_level", "_updated", "capacity", "per_second")
-
-    def __init__(self, capacity: float, per_second: float, now: float = 0.0) -> None:
-        if capacity <= 0 or per_second <= 0:
-            raise ValueError("a bucket's capacity and rate must be above 0")
-        self.capacity, self.per_second = capacity, per_second
-        self._level, self._updated = capacity, now
-
-    def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` can be taken; 0 when it can be now."""
-        missing = min(amount, self.capacity) - self.level(now)
-        return missing / self.per_second if missing > 0 else 0.0
-
-    def take(self, amount: float, now: float) -> bool:
-        """Take it, if it is there."""
-        if self.wait(amount, now) > 0:
-            return False
-        self._level -= amount
-        return True
-
-    def correct(self, difference: float, now: float) -> None:
-        """What was taken turned out to be so much more (or less, when below 0)."""
-        self._level = min(self.capacity, self.level(now) - difference)
-
-    def level(self, now: float) -> float:
-        """What can be taken now; below 0 it is a debt."""
-        if now > self._updated:
-            self._level = min(self.capacity, self._level + (now - self._updated) * self.per_second)
-            self._updated = now
-        return self._level
-
-
 class Minute(msgspec.Struct, frozen=True, array_like=True):
     """What a window knows, to outlive its process: when it began, what was counted in it, and in the one before."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 
@@ -84,13 +84,13 @@ async def send_whole(
 async def send_stream(
     request: web.Request,
     reply: Stream,
-    pacing: Pacing,
+    pacing: Callable[[], Pacing],
     fault: Fault | None,
     headers: dict[str, str],
     *,
     error: ErrorAnswer | None,
 ) -> web.StreamResponse:
-    """A reply in pieces. `error` is what an in-band error says."""
+    """A reply in pieces. `error` is what an in-band error says; `pacing` may change while the pieces are sent."""
     response = web.StreamResponse(headers={**headers, **reply.headers, **SIMULATED, "content-type": reply.content_type})
     if "event-stream" in reply.content_type:
         response.headers["cache-control"] = "no-cache"
@@ -98,7 +98,6 @@ async def send_stream(
     kind = fault.kind if fault is not None else None
     if fault is not None and kind == "slow_first_token":
         await asyncio.sleep(_DEFAULT_SECONDS if fault.seconds is None else fault.seconds)
-    pace = 1 / pacing.tokens_per_second if pacing.tokens_per_second else 0.0
     sent = 0
     struck = fault is None or kind not in ("stall", "cut", "in_band_error", "malformed_chunk")
     for frame in _without_end(reply.frames) if kind == "missing_done" else reply.frames:
@@ -117,8 +116,8 @@ async def send_stream(
                 case "malformed_chunk":
                     await response.write(_broken(frame.data))
                     continue
-        if pace and frame.tokens:
-            await asyncio.sleep(pace * frame.tokens)
+        if frame.tokens and (pace := pacing().tokens_per_second):
+            await asyncio.sleep(frame.tokens / pace)
         await response.write(frame.data)
         sent += frame.tokens
     await response.write_eof()

@@ -7,6 +7,7 @@ import inspect
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -190,7 +191,8 @@ class Sandbox:
     async def _serve(
         self, request: web.Request, exchange: Exchange, route: Route, fault: Fault | None
     ) -> web.StreamResponse:
-        pacing = self.control.pacing(exchange.profile.name, route.operation)
+        paced = partial(self.control.pacing, exchange.profile.name, route.operation)
+        pacing = paced()
         if fault is not None and fault.kind == "reset":
             reset_connection(request)
             return web.Response()
@@ -222,7 +224,7 @@ class Sandbox:
             return await send_whole(request, reply, pacing, fault, around)
         self.control.open_streams[exchange.profile.name] += 1
         try:
-            return await send_stream(request, reply, pacing, fault, around, error=error)
+            return await send_stream(request, reply, paced, fault, around, error=error)
         finally:
             self.control.open_streams[exchange.profile.name] -= 1
 

@@ -136,6 +136,8 @@ class TimeoutSettings(Section):
     """Until the connection stands."""
     headers: Seconds = 60.0
     """Until the answer's headers."""
+    result: Seconds = 300.0
+    """The same where the answer is a finished piece of media: a picture, a transcript, a song."""
     first_token: Seconds = 30.0
     """Until the first meaningful event of a stream."""
     idle: Seconds = 30.0
@@ -151,6 +153,8 @@ class TimeoutChanges(Section):
     """Until the connection stands."""
     headers: Seconds | None = None
     """Until the answer's headers."""
+    result: Seconds | None = None
+    """The same where the answer is a finished piece of media: a picture, a transcript, a song."""
     first_token: Seconds | None = None
     """Until the first meaningful event of a stream."""
     idle: Seconds | None = None

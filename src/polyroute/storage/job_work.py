@@ -178,6 +178,8 @@ class JobTable(JobRecords):
                     end.state is JobState.SUCCEEDED,
                 ),
             )  # fmt: skip
+            if end.attempt is not None:
+                driver.execute(driver.sql(_UPSERT_ATTEMPT), attempt_values(job.id, end.attempt, driver))
             driver.execute(driver.sql("UPDATE jobs SET executor = NULL WHERE id = ?"), (job.id,))
             driver.execute(driver.sql("DELETE FROM job_leases WHERE job_id = ?"), (job.id,))
             told: dict[str, Any] = {"state": end.state.value}

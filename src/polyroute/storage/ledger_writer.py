@@ -53,11 +53,6 @@ class LedgerWriter:
         """Whether the database took the last batch that it was offered."""
         return self._error is None
 
-    @property
-    def has_pen(self) -> bool:
-        """Whether this is the one writer of the folder."""
-        return self._pen is not None
-
     def take_pen(self) -> bool:
         """Become the writer, unless somebody else is. Raises OSError."""
         if self._pen is None:

@@ -11,12 +11,15 @@ import pytest
 from polyroute.catalog.build import build_catalog
 from polyroute.catalog.inputs import CatalogInput
 from polyroute.catalog.rows import load_rows
+from polyroute.providers.media import tables
 from polyroute.providers.media.registry import build_media_adapter
-from polyroute.types.media import Task
+from polyroute.providers.media.tables import load_table
+from polyroute.types.media import OPERATION_OF_TASK, Task
 from polyroute.types.operations import Capability
 
 PROVIDERS = build_catalog(load_rows(), CatalogInput(), {}, sandbox_url="http://127.0.0.1:1").providers
 """All that are built in, but for those that need a program which may not be here."""
+MODELS = Path(tables.__file__).parent / "models"
 PAGE = (Path(__file__).parents[3] / "docs" / "media.md").read_text(encoding="utf-8")
 SHORT = {
     Task.TEXT_TO_IMAGE: "image", Task.IMAGE_TO_IMAGE: "from image", Task.EDIT_IMAGE: "edit", Task.UPSCALE_IMAGE: "upscale",
@@ -80,4 +83,21 @@ def test_each_maker_makes_what_its_row_lists() -> None:
             for model in models
             if adapter is not None and adapter.maker(task, model) is None
         ]
+    assert missing == []
+
+
+def test_a_model_that_a_table_names_for_a_task_is_listed_for_it() -> None:
+    """Models that are known for other tasks only are left out where callers name them, so the lists must be whole."""
+    missing = []
+    for name, row in load_rows().items():
+        if not (MODELS / f"{name}.toml").is_file():
+            continue
+        table = load_table(name)
+        for model in {model for models in row.media.values() for model in models}:
+            tasks = {task for task, models in row.media.items() if model in models}
+            operations = {OPERATION_OF_TASK[task] for task in tasks}
+            for task in row.media.keys() - tasks:
+                spec = table.find(task, model)
+                if spec is not None and model in spec.match and OPERATION_OF_TASK[task] in operations:
+                    missing.append((name, task.value, model))
     assert missing == []

@@ -8,9 +8,8 @@ import msgspec
 import pytest
 
 from polyroute.catalog.model import ComplexityRules
-from polyroute.routing.complexity import classify, facts_of_fields, facts_of_request
+from polyroute.routing.complexity import classify, facts_of_fields
 from polyroute.routing.requirements import requirements_of_fields
-from polyroute.types.chat import ChatRequest, Message, TextPart
 from polyroute.types.operations import Dialect
 
 OFF = ComplexityRules(
@@ -52,10 +51,3 @@ def test_the_rule_that_fires(body: dict[str, Any], level: str, rule: str) -> Non
 def test_thresholds_are_settings() -> None:
     assert judge(said("Hi", "Hi"), ComplexityRules(turns=2)) == ("complex", "turns")
     assert judge(said("word " * 100), ComplexityRules(tokens=100)) == ("complex", "tokens")
-
-
-def test_the_canonical_form_is_judged_alike() -> None:
-    request = ChatRequest(model="m", messages=(Message(role="user", parts=(TextPart(text="```x```"),)),))
-    assert classify(facts_of_request(request), ComplexityRules()).rule.startswith("code")
-    plain = ChatRequest(model="m", messages=(Message(role="user", parts=(TextPart(text="Hi"),)),))
-    assert classify(facts_of_request(plain), ComplexityRules()).level == "simple"

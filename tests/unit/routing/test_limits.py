@@ -7,25 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from polyroute.routing.limits import Leases, Limiter, Limits, Refused, SlidingWindow, TokenBucket
-
-
-def test_a_bucket_gives_its_burst_then_its_rate() -> None:
-    bucket = TokenBucket(10, 2.0)
-    assert sum(bucket.take(1, 0.0) for _ in range(20)) == 10
-    assert bucket.wait(1, 0.0) == pytest.approx(0.5)
-    assert not bucket.take(1, 0.4)
-    assert bucket.take(1, 0.5)
-    assert bucket.level(1000.0) == 10
-
-
-def test_a_bucket_lets_more_than_its_capacity_pass_once_and_keeps_the_debt() -> None:
-    bucket = TokenBucket(10, 1.0)
-    assert bucket.take(25, 0.0)
-    assert bucket.level(0.0) == -15
-    assert bucket.wait(1, 0.0) == pytest.approx(16)
-    bucket.correct(-20, 0.0)
-    assert bucket.take(5, 0.0)
+from polyroute.routing.limits import Leases, Limiter, Limits, Refused, SlidingWindow
 
 
 def test_a_window_gives_its_limit_and_no_more_over_its_edge() -> None:
@@ -113,7 +95,7 @@ def test_limits_below_one_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_machines_refuse_what_makes_no_sense() -> None:
-    for build in (lambda: TokenBucket(0, 1), lambda: SlidingWindow(0), lambda: Leases(0), lambda: Leases(1, 0)):
+    for build in (lambda: SlidingWindow(0), lambda: Leases(0), lambda: Leases(1, 0)):
         with pytest.raises(ValueError, match="above 0"):
             build()
 

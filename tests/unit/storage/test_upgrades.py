@@ -29,6 +29,7 @@ from support.postgres_server import PostgresServer
 _SCRIPTS = ScriptDirectory.from_config(alembic_config())
 REVISIONS = [script.revision for script in reversed(list(_SCRIPTS.walk_revisions()))]
 
+MADE = "art_" + "0f" * 20
 FIRST_ROWS = (
     "INSERT INTO ai_models (id, name, provider, operation, token_cost) VALUES ('chat:text', 'text', 'aimlapi', 'chat', 1.5)",
     """INSERT INTO requests (id, created_at, operation, status, requested_model, dialect, stream, model_id, actual_provider,
@@ -44,6 +45,12 @@ ROWS_SINCE = {
     "0002": "INSERT INTO responses VALUES ('resp_old', 'key_old', '2099-01-02 03:04:05.000006', '{{}}', '[]')",
     "0003": "INSERT INTO decisions VALUES ('0011', '[\"why\"]')",
     "0004": "UPDATE keys SET requests_per_minute = 60",
+    "0005": f"""INSERT INTO artifacts (id, sha256, blob, media_type, size, created_at, simulated, origin)
+    VALUES ('{MADE}', 'aa', 'aa.1', 'image/png', 3, '2026-01-02 03:04:05.000006', false, 'job')""",
+    "0009": f"""INSERT INTO jobs (id, key_id, task, model, surface, state, attempts, created_at, deadline, request, options,
+    details, result, epoch, cancel_requested, abandoned, nudged) VALUES ('job_old', 'key_old', 'text_to_image', 'image',
+    'jobs', 'succeeded', 1, '2026-01-02 03:04:05.000006', '2026-01-02 03:04:05.000006', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}',
+    '{{{{"artifacts": [{{{{"id": "{MADE}"}}}}, {{{{"id": "art_gone"}}}}]}}}}', 1, false, false, false)""",
 }
 
 
@@ -92,6 +99,8 @@ def test_a_ledger_of_each_earlier_schema_is_upgraded_with_all_its_rows(
         assert rows(database, "SELECT id, response FROM responses") == [("resp_old", "{}")]
     if revision >= "0003":
         assert rows(database, "SELECT decision FROM decisions") == [('["why"]',)]
+    if "0009" <= revision < "0011":
+        assert rows(database, "SELECT artifact_id, key_id FROM artifact_owners") == [(MADE, "key_old")]
     writer = RowWriter(database, tmp_path)
     assert writer.write([settled("req_old"), settled("req_new")]) == 1
     writer.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from polyroute.dialects.gemini import answer_in, answer_out, request_in, request_out
 from polyroute.dialects.gemini.answer_in import GeminiParser
 from polyroute.dialects.gemini.request_in import parse_gemini_request
-from polyroute.dialects.gemini.stream_out import ArrayRenderer, GeminiRenderer
+from polyroute.dialects.gemini.stream_out import GeminiRenderer
 from polyroute.ports import ChatCodec, EventParser, EventRenderer
 from polyroute.types.chat import AnyEvent, ChatRequest, ChatResponse, ModelProfile, Rendered
 from polyroute.types.errors import PolyrouteError
@@ -43,7 +43,7 @@ class GeminiCodec:
         return GeminiParser()
 
     def renderer(self, request: ChatRequest, response_id: str, created: int) -> EventRenderer:
-        """For a stream of events to the caller; `ArrayRenderer` is the other form."""
+        """For a stream of events to the caller."""
         return GeminiRenderer(request, response_id)
 
     def render_error(self, error: PolyrouteError) -> bytes:
@@ -53,4 +53,4 @@ class GeminiCodec:
 
 CODEC: ChatCodec = GeminiCodec()
 
-__all__ = ["CODEC", "ArrayRenderer", "GeminiCodec", "parse_gemini_request"]
+__all__ = ["CODEC", "GeminiCodec", "parse_gemini_request"]

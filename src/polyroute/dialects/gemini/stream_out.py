@@ -166,21 +166,3 @@ def _with_content(part: AnyPart, opened: _Open) -> AnyPart:
         words = "".join(opened.words)
         return msgspec.structs.replace(part, data=(part.data or "") + text or None, transcript=words or part.transcript)
     return part
-
-
-class ArrayRenderer(GeminiRenderer):
-    """The same stream as one growing JSON array, which callers get who do not ask for `alt=sse`."""
-
-    media_type = "application/json"
-
-    def __init__(self, request: ChatRequest, response_id: str) -> None:
-        super().__init__(request, response_id)
-        self._begun = False
-
-    def _frame(self, chunk: bytes) -> bytes:
-        opening = b",\r\n" if self._begun else b"["
-        self._begun = True
-        return opening + chunk
-
-    def _end_of_stream(self) -> bytes:
-        return b"]"

@@ -14,6 +14,7 @@ _OF_SOUND = {"audio": "file", "format": "response_format", "timestamps": "timest
 _WORDS: dict[Dialect, dict[str, str]] = {
     Dialect.OPENAI_IMAGES: _OF_IMAGES,
     Dialect.OPENAI_IMAGE_EDITS: _OF_IMAGES,
+    Dialect.OPENAI_IMAGE_VARIATIONS: _OF_IMAGES,
     Dialect.OPENAI_SPEECH: _OF_SPEECH,
     Dialect.OPENAI_TRANSCRIPTIONS: _OF_SOUND,
     Dialect.OPENAI_TRANSLATIONS: _OF_SOUND,

@@ -214,7 +214,7 @@ class JobRunner:
         return JobEnd(
             state=JobState.SUCCEEDED, at=time.time(), result=made, provider=record.actual_provider,
             provider_model=record.actual_model, attempts=len(record.attempts),
-            cost_usd=None if cost is None else cost.usd,
+            cost_usd=None if cost is None else cost.usd, attempt=walk.tracker.last,
         )  # fmt: skip
 
     def _failed(self, walk: JobWalk, error: PolyrouteError, state: JobState) -> JobEnd:

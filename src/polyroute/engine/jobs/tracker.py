@@ -46,6 +46,7 @@ class JobTracker:
         self._known = {attempt.number: attempt for attempt in claim.attempts}
         self.spent = sum(1 for one in claim.attempts if one.phase == "failed" and one.handle is not None)
         self._current: JobAttempt | None = None
+        self.last: JobAttempt | None = None
         self._percent: float | None = claim.job.percent
         self._logs = 0
         self._nudge = asyncio.Event()
@@ -54,7 +55,7 @@ class JobTracker:
     def pending(self) -> JobAttempt | None:
         """The attempt that was begun by an earlier worker and has not ended."""
         last = self._known.get(max(self._known, default=0))
-        return None if last is None or last.phase in ("failed", "succeeded") else last
+        return None if last is None or last.phase == "failed" else last
 
     @property
     def handle(self) -> Handle | None:
@@ -157,6 +158,8 @@ class JobTracker:
             async with asyncio.timeout(seconds):
                 await self._nudge.wait()
         except TimeoutError:
+            if not self.durable:  # the job was cancelled in the same moment, which the timer's own cancellation hides
+                raise asyncio.CancelledError from None
             return
         self._nudge.clear()
 
@@ -169,12 +172,10 @@ class JobTracker:
 
     # ---------------------------------------------------------------- at the end
 
-    async def served(self) -> None:
-        """The attempt that is under way gave the result."""
+    def served(self) -> None:
+        """The attempt that is under way gave the result; `last` tells so, and is written down with the job's end."""
         if self._current is not None:
-            done = msgspec.structs.replace(self._current, phase="succeeded", ended_at=time.time())
-            await self._kept(self._store.close_attempt(self.job, done))
-            self._known[done.number] = done
+            self.last = msgspec.structs.replace(self._current, phase="succeeded", ended_at=time.time())
 
     async def parked(self, failure: Failure) -> None:
         """Nobody knows whether the attempt that is under way was accepted, or what became of it."""

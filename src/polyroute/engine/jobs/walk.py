@@ -133,7 +133,7 @@ class JobWalk:
                 await asyncio.sleep(wait)  # nobody takes it for now, and it was asked of nobody
                 continue
             assert isinstance(answer, WholeAnswer)
-            await self.tracker.served()
+            self.tracker.served()
             return msgspec.json.decode(answer.body, type=Made)
 
     async def _execution(

@@ -120,10 +120,11 @@ class Inputs:
         content, media_type = await self.read(item)
         return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
-    async def url(self, item: MediaInput, *, nearby: bool) -> str | None:
-        """Where the provider can fetch it; `nearby`: it runs on our own machines."""
+    async def url(self, item: MediaInput, *, nearby: bool, inside: bool = False) -> str | None:
+        """Where the provider can fetch it; `nearby`: it can reach us, `inside`: it stands in our own network, where it is not
+        sent wherever a caller says."""
         known = item.url is not None and item.url.startswith("https://") and len(item.url) <= _LONGEST_KEPT_URL
-        if known and not nearby:  # what stands in our own network is not sent wherever a caller says
+        if known and not inside:
             return item.url
         base = self._storage.public_url or (self._storage.address if nearby else None)
         if not base:

@@ -25,11 +25,13 @@ from polyroute.ports import (
     Endpoint,
     MediaStream,
     Observation,
+    Queued,
     SocketOpener,
     Streamed,
     Timeouts,
     Transport,
     WireRequest,
+    WireResponse,
 )
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Made, Task
@@ -103,12 +105,15 @@ class MediaLane:
         self.dropped, self.notes = fitted.dropped, fitted.notes
         self._check_dropped(target)
         credential = None if self._credential is None else self._credential.label
+        streamed = isinstance(maker, Streamed) and self._call.stream
+        if not streamed and not isinstance(maker, Queued):
+            timeouts = for_results(timeouts)
         wire = ProviderWire(
             self._provider, self._endpoint, target, self._credential, transport, await self._work.inputs(),
             sockets=self._sockets, timeouts=timeouts, deadline=deadline, durable=self._work.tracker.durable,
             callback_url=self._callback_url(),
         )  # fmt: skip
-        if isinstance(maker, Streamed) and self._call.stream:
+        if isinstance(maker, Streamed) and streamed:
             self._stream = await maker.stream(fitted.request, model, wire)
             if self._work.wants_events:
                 self._stream = SpeechEvents(self._stream)
@@ -187,6 +192,17 @@ def _any_refused(call: Call, refused: Mapping[str, Sequence[str]]) -> bool:
     )
 
 
+def for_results(timeouts: Timeouts) -> Timeouts:
+    """The timers of a call whose answer is a finished piece of media."""
+    return msgspec.structs.replace(timeouts, headers=timeouts.result)
+
+
+async def _await_result(
+    transport: Transport, request: WireRequest, timeouts: Timeouts, deadline: float
+) -> WireResponse:
+    return await transport.send(request, for_results(timeouts), deadline)
+
+
 def media_opener(work: MediaWork, providers: Mapping[str, LiveProvider], sockets: SocketOpener) -> LaneOpener:
     """Opens the lanes of a media request: relay where the target speaks the caller's dialect, else the media lane. A field
     that the provider knows under another name (the row's option `not_relayed`) is a reason for the media lane too."""
@@ -198,7 +214,10 @@ def media_opener(work: MediaWork, providers: Mapping[str, LiveProvider], sockets
         refused = providers[target.provider].row.options.get("not_relayed")
         known = endpoint.dialect is call.dialect and endpoint.dialect not in OURS
         if known and not (refused and _any_refused(call, refused)):
-            return RelayLane(conversation, adapter, endpoint, target, credential)
+            lane = RelayLane(conversation, adapter, endpoint, target, credential)
+            if lane.exchange is None and not call.stream:
+                lane.exchange = _await_result
+            return lane
         return MediaLane(work, providers[target.provider], endpoint, target, credential, sockets)
 
     return open_media

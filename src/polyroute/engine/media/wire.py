@@ -183,7 +183,9 @@ class ProviderWire:
 
     async def input_url(self, item: MediaInput) -> str | None:
         """See `ports.MediaWire.input_url`."""
-        return await self._inputs.url(item, nearby=self.may_be_private)
+        return await self._inputs.url(
+            item, nearby=self.may_be_private, inside=self.is_local and not self._row.simulated
+        )
 
     # ---------------------------------------------------------------- inside
 

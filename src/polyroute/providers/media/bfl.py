@@ -14,6 +14,7 @@ from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaWire
 from polyroute.providers.media import fields, intents
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.tabled import Tabled
 from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, money, unreadable
 from polyroute.providers.retry_after import retry_after
@@ -99,15 +100,14 @@ def _intent(name: str) -> str:
     return load_table("bfl").intent_of(name) or name
 
 
-class Tasks:
+class Tasks(Tabled):
     """Implements `ports.Queued`."""
 
     resubmits = False
     pace = (0.5, 1.5)
 
     def __init__(self, spec: ModelSpec, provider: str, pace: tuple[float, float] | None = None) -> None:
-        self._spec = spec
-        self._provider = provider
+        super().__init__(spec, provider)
         self.pace = pace or self.pace
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
@@ -115,7 +115,7 @@ class Tasks:
         intents.need_options(request, self._provider, self._spec.extra.get("needs", ()), model)
         if request.task is Task.IMAGE_TO_IMAGE and not request.inputs:
             raise PolyrouteError(ErrorKind.INVALID_REQUEST, "'image' is required.", param="image")
-        return fields.fit(self._spec, request, self._provider)
+        return super().fit(request, model)
 
     async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle | Outcome:
         """Order it. With a callback the answer names no address to poll at."""

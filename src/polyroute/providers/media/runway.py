@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from polyroute.catalog.model import Provider
 from polyroute.ports import FormPart, Headers, MediaWire
-from polyroute.providers.media import fields, geometry
+from polyroute.providers.media import fields, geometry, reach
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.intents import shape_of
 from polyroute.providers.media.tables import ModelSpec, load_table
@@ -32,6 +34,8 @@ _TABLE = "runway"
 _VERSION: Headers = [(b"x-runway-version", b"2024-11-06")]
 _LARGEST_DATA_URI = 5_000_000
 """Characters of a data URI; what is larger is uploaded before."""
+_SAME_CLASS = math.log(1.6)
+"""Sizes whose areas are farther apart are of two classes (`720p`, `1080p`)."""
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
 _MONEY = ("credit", "balance", "billing")
 
@@ -95,6 +99,20 @@ def _said(body: bytes) -> tuple[str, str]:
     return "", text
 
 
+def _check_reach(
+    request: MediaRequest, shape: str, ratio: float | None, area: float | None, found: str, sizes: Sequence[str]
+) -> None:
+    """Refuse what is far from every size that a model has."""
+    wide, _, high = found.partition(":")
+    if request.width and request.height:
+        reach.check_size(request.width, request.height, (int(wide), int(high)), ", ".join(sizes))
+        return
+    if ratio is not None:
+        reach.check_shape("aspect_ratio", shape, ratio, int(wide) / int(high), sizes)
+    if area is not None and abs(math.log(int(wide) * int(high) / area)) > _SAME_CLASS:
+        raise reach.out_of_reach("resolution", request.resolution, f"are {', '.join(sizes)}")
+
+
 class Tasks:
     """Implements `ports.Queued`."""
 
@@ -136,6 +154,7 @@ class Tasks:
             first = geometry.ratio_of(sizes[0]) or 1.0
             area = geometry.area_of(request.resolution, ratio or first)
         found = geometry.nearest_frame(ratio, area, sizes)
+        _check_reach(request, shape or "", ratio, area, found, sizes)
         notes = []
         if request.width and found != f"{request.width}:{request.height}":
             notes.append(f"size {request.width}x{request.height} became {found.replace(':', 'x')}")

@@ -16,6 +16,7 @@ from polyroute.providers.media import fields, intents
 from polyroute.providers.media.asking import ask_once
 from polyroute.providers.media.fields import Filled
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
+from polyroute.providers.media.tabled import Tabled
 from polyroute.providers.media.tables import ModelSpec, load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, unreadable
 from polyroute.providers.retry_after import retry_after
@@ -81,17 +82,13 @@ class StabilityMedia:
         )  # fmt: skip
 
 
-class _Endpoint:
+class _Endpoint(Tabled):
     """What makers of one endpoint share: the fit, the path and the form."""
-
-    def __init__(self, spec: ModelSpec, provider: str) -> None:
-        self._spec = spec
-        self._provider = provider
 
     def fit(self, request: MediaRequest, model: str) -> Fitted:
         """By the model's table, and by what only options can say."""
         intents.need_options(request, self._provider, self._spec.extra.get("needs", ()), model)
-        return fields.fit(self._spec, request, self._provider)
+        return super().fit(request, model)
 
     def _path(self, model: str, filled: Filled) -> str:
         path = str(self._spec.extra.get("path") or model.replace("stable-image-", "generate/", 1))

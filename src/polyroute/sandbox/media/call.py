@@ -16,7 +16,6 @@ from polyroute.sandbox.media.artifacts import Artifact
 from polyroute.sandbox.media.jobs import Job
 
 BLOCKED_WORD = "forbidden-content"
-MISSING = "no-such-model"
 
 
 def seed_of(exchange: Exchange, place: int = 0, digest: str = "") -> str:

@@ -83,7 +83,7 @@ def _taken(
         model,
         made,
         name=lambda digest: identifier(digest, "request", 20),
-        whole=True,
+        whole="callback" not in more,
         cost=price,
         **more,
     )
@@ -217,10 +217,12 @@ def answer_transcription(exchange: Exchange) -> Reply:
         raise problem(400, "validation_error", "audio_too_short", "Audio is too short.", "file")
     hook = str(exchange.body.get("webhook_id") or "")
     url = hook if str(body.get("webhook")).lower() == "true" and hook.startswith("http") else None
-    callback = None if url is None else (lambda made: _transcript_callback(exchange, made, url))
-    job = _taken(exchange, "transcription", model, [], 0.001, callback=callback)
     if str(body.get("webhook")).lower() == "true":
+        callback = None if url is None else (lambda made: _transcript_callback(exchange, made, url))
+        job = _taken(exchange, "transcription", model, [], 0.001, callback=callback)
+        job.extra["transcript"] = _transcript(exchange, job)
         return json_reply({"message": "Request accepted", "request_id": job.name, "transcription_id": job.token})
+    job = _taken(exchange, "transcription", model, [], 0.001)
     exchange.memory.keep("transcripts", job.token, _transcript(exchange, job))
     return json_reply(_transcript(exchange, job), headers=_headers(job))
 
@@ -252,7 +254,10 @@ def _transcript(exchange: Exchange, job: Job) -> Json:
 def answer_transcript(exchange: Exchange) -> Reply:
     """`GET`, `DELETE /v1/speech-to-text/transcripts/{id}`."""
     name = exchange.groups["transcript"]
-    value = exchange.memory.find("transcripts", name)
+    value, job = exchange.memory.find("transcripts", name), exchange.desk.by_token(name)
+    if job is not None and "transcript" in job.extra:
+        job.polls += 1
+        value = job.extra["transcript"] if job.phase == "succeeded" else None
     if value is None:
         raise problem(404, "not_found", "transcript_not_found", "Transcript not found.")
     if exchange.method == "DELETE":

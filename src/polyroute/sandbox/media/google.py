@@ -102,10 +102,6 @@ def answer_generate(exchange: Exchange) -> Reply:
     return json_reply(frames)
 
 
-def _response_id(digest: str) -> str:
-    return identifier(digest, "response", 22)
-
-
 def _sse(values: list[Json]) -> Iterator[Frame]:
     for place, value in enumerate(values):
         yield data_frame(value, 1, last=place == len(values) - 1)

@@ -25,10 +25,6 @@ def _missing(place: str, field: str) -> Exception:
     )
 
 
-def _not_one_of(field: str, allowed: str) -> Exception:
-    return answered({"detail": [{"type": "enum", "loc": ["query", field], "msg": f"Input should be {allowed}"}]}, 422)
-
-
 async def answer_asr(exchange: Exchange) -> Reply:
     """whisper-asr-webservice' `POST /asr`: text whatever is asked for, JSON too."""
     upload = next((item for item in exchange.uploads if item.field == "audio_file"), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
@@ -279,7 +279,6 @@ def _of(line: str, operation: SandboxOperation, answer: Any, **more: Any) -> Rou
     return route(line, operation, "media", answer, **more)
 
 
-Replies = Reply | Awaitable[Reply]
 _PAIR = r"(?P<owner>[^/]+)/(?P<name>[^/]+)"
 ROUTES: tuple[Route, ...] = (
     _of(rf"POST /(models|deployments)/{_PAIR}/predictions", "image", answer_create, sort=_sort),

@@ -16,13 +16,14 @@ from support.media_work import wire_of
 FILM, PICTURE = Task.TEXT_TO_VIDEO, Task.TEXT_TO_IMAGE
 TOLD = [
     ("aihubmix", FILM, "sora-2"), ("fal", PICTURE, "fal-ai/flux/schnell"), ("google", FILM, "veo-3.1-fast-generate-001"),
+    ("google", FILM, "gemini-omni-1.1-flash"),
     ("openai", FILM, "sora-2"), ("piapi", FILM, "kling/video_generation"),
     ("replicate", PICTURE, "black-forest-labs/flux-schnell"), ("runpod", PICTURE, "black-forest-labs-flux-1-schnell"),
     ("comfyui", PICTURE, "sd_xl_base_1.0.safetensors"),
 ]  # fmt: skip
 """Automatic1111 works while it is asked: see its own tests."""
 NEVER_TOLD = [
-    ("aimlapi", FILM, "klingai/video-v3-pro-text-to-video"), ("kie", PICTURE, "nano-banana-2"),
+    ("aimlapi", FILM, "klingai/video-v3-pro-text-to-video"), ("bfl", PICTURE, "flux-2-pro"), ("kie", PICTURE, "nano-banana-2"),
     ("piapi", PICTURE, "Qubico/flux1-schnell/txt2img"), ("runware", PICTURE, "runware:101@1"),
     ("together", FILM, "minimax/hailuo-02"), ("xai", FILM, "grok-imagine-video-1.5"),
 ]  # fmt: skip

@@ -6,14 +6,16 @@ import base64
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from polyroute.types.errors import PolyrouteError
 from support.film_clips import FFMPEG, FFPROBE, clip, color_at, make, plays, probe
 from support.local_services import local_gateway
 from support.media_files import png
-from support.media_gateway import MediaGateway
+from support.media_gateway import MediaGateway, media_gateway
 from support.own_vocabulary import Watched, ask_in_own_words
+from support.scripted_provider import ScriptedProvider, whole
 
 pytestmark = pytest.mark.skipif(FFMPEG is None or FFPROBE is None, reason="ffmpeg and ffprobe are not installed")
 
@@ -145,3 +147,37 @@ async def test_the_timeline_of_the_documentation_is_made(tmp_path: Path, gateway
     film, *pictures = made["artifacts"]
     assert film["duration_s"] == pytest.approx(1.5 + 2.5 / 1.25 - 0.5 + 2, abs=1 / 30)
     assert [one["width"] for one in pictures] == [160, 160]
+
+
+async def test_a_white_mask_is_made_transparent_for_openai(tmp_path: Path) -> None:
+    mask = make(
+        tmp_path / "mask.jpg", "-f", "lavfi", "-i", "color=c=black:s=64x64,format=gray,geq=lum='255*gt(X,31)'",
+        "-frames:v", "1",
+    )  # fmt: skip
+    made = whole(msgspec.json.encode({"data": [{"b64_json": base64.b64encode(png(8, 8)).decode()}]}))
+    with ScriptedProvider(made) as provider:
+        entry = {
+            "adapter": "openai_compatible",
+            "base_url": f"{provider.url}/v1",
+            "api_key": "sk-mine",
+            "serves": ["image"],
+        }
+        async with media_gateway(tmp_path, {"providers": {"mine": entry}}) as gateway:
+            job = {
+                "model": "mine/gpt-image-2", "task": "edit_image", "prompt": "a hat",
+                "image": f"data:image/png;base64,{base64.b64encode(png(64, 64)).decode()}",
+                "mask": f"data:image/jpeg;base64,{base64.b64encode(mask.read_bytes()).decode()}",
+            }  # fmt: skip
+            told = (await gateway.post("/v1/jobs", headers={"prefer": "wait=20"}, json=job)).json()
+            assert told["status"] == "succeeded", told
+    [received] = provider.received
+    assert received.target == "/v1/images/edits"
+    part = received.body.partition(b'name="mask"')[2]
+    head, _, content = part.partition(b"\r\n\r\n")
+    assert b"image/png" in head
+    sent = tmp_path / "sent.png"
+    sent.write_bytes(content[: content.index(b"IEND") + 8])
+    assert probe(sent)["video"]["pix_fmt"] == "rgba"
+    alpha = make(tmp_path / "alpha.png", "-i", str(sent), "-vf", "alphaextract", "-frames:v", "1")
+    assert color_at(alpha, 0, 8, 30)[0] > 240
+    assert color_at(alpha, 0, 56, 30)[0] < 16

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polyroute.compose.planning import Bounds
 from polyroute.providers.media.ffmpeg.adapter import Composing
@@ -406,3 +408,41 @@ async def test_the_wheels_ffmpeg_does_without_ffprobe(studio: Studio) -> None:
     [film] = await alone.make(clips=art("a.mp4", "b.mp4", "green.png"), width=320, height=180)
     plays(film)
     assert probe(film)["video"]["r_frame_rate"] == "30000/1001"
+
+
+AWKWARD = (
+    "it's \"quoted\" \u2018twice\u2019", "a:b=c;d,e|f", "100% %{pts} %{expr:1+1} %%", "one\ntwo\r\nthree\ttab",
+    "\\ \\\\ \\n [in][out]",
+    "{curly} $HOME `id` $(id)", "שלום עולם مرحبا", "😀👩‍👩‍👧 é́́ \U0001d4b3", "\u2028\u2029\u200b\ufeff\u202e",
+    "\x01\x07\x1b[31m", " ", "'",
+)  # fmt: skip
+
+
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.sampled_from(AWKWARD) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40),
+        min_size=4, max_size=8,
+    )
+)  # fmt: skip
+def test_no_text_breaks_the_graph(texts: list[str]) -> None:
+    """Drawn by the real ffmpeg, whatever it says; with its box, so that something is seen of every one."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "grey.png").write_bytes(png(64, 48))
+        overlays = [{"text": text, "position": "top", "box": "red", "font_size": 10} for text in texts]
+        studio = Studio(Path(folder))
+        clips = [{"source": "art_grey.png", "duration": 0.1}]
+        [picture] = asyncio.run(studio.make(clips=clips, overlays=overlays, format="png", fps=10))
+        assert probe(picture)["video"]["width"] == 64
+
+
+async def test_every_awkward_text_is_drawn(clips: Path, tmp_path: Path) -> None:
+    overlays = [
+        {"text": text, "position": {"x": 0, "y": 20 * number}, "box": "red"} for number, text in enumerate(AWKWARD)
+    ]
+    studio = Studio(tmp_path)
+    shutil.copy(clips / "grey.png", tmp_path / "grey.png")
+    [film] = await studio.make(
+        clips=[{"source": "art_grey.png", "duration": 0.2}], overlays=overlays, width=320, height=260, fps=10
+    )
+    plays(film)

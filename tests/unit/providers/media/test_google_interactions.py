@@ -73,13 +73,13 @@ async def test_every_task_of_omni(gateway: MediaGateway) -> None:
 
 async def test_a_film_is_charged_by_its_tokens_and_fetched_with_the_key(gateway: MediaGateway) -> None:
     work = await ask(
-        gateway, OMNI, "text_to_video", prompt="waves", duration=20, seed=3, negative_prompt="rain", sound=True
+        gateway, OMNI, "text_to_video", prompt="waves", duration=2, seed=3, negative_prompt="rain", sound=True
     )
     assert set(work.dropped) == {"seed", "negative_prompt"}
-    assert "duration 20 became 10" in work.made["notes"]
+    assert "duration 2 became 3" in work.made["notes"]
     usage = work.made["usage"]
-    assert (usage["video_seconds"], usage["image_output"]) == (10, 57920)
-    assert float(work.headers["x-polyroute-cost-usd"]) == pytest.approx(57920 * 17.5e-6 + usage["input"] * 1.5e-6)
+    assert (usage["video_seconds"], usage["image_output"]) == (3, 17376)
+    assert float(work.headers["x-polyroute-cost-usd"]) == pytest.approx(17376 * 17.5e-6 + usage["input"] * 1.5e-6)
     assert [row for row in await gateway.seen("google") if ":download" in row["path"]]
 
 
@@ -98,10 +98,12 @@ async def test_what_omni_cannot_be_asked(gateway: MediaGateway) -> None:
         ("upscale_video", {}, "video"),
         ("image_to_video", {"prompt": "x"}, "first_frame"),
         ("text_to_video", {}, "prompt"),
+        ("text_to_video", {"prompt": "x", "duration": 20}, "duration"),
     ):
         with pytest.raises(PolyrouteError) as refused:
             await ask(gateway, OMNI, task, **fields)
-        assert (refused.value.kind, refused.value.param) == (ErrorKind.INVALID_REQUEST, param)
+        kind = ErrorKind.UNSUPPORTED if param == "duration" else ErrorKind.INVALID_REQUEST
+        assert (refused.value.kind, refused.value.param) == (kind, param)
     assert await orders(gateway) == []
 
 

@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from polyroute.catalog.build import build_catalog
+from polyroute.catalog.inputs import CatalogInput
+from polyroute.catalog.rows import load_rows
+from polyroute.ports import Queued
+from polyroute.providers.media.registry import build_media_adapter
 from polyroute.types.errors import AttemptFailed, ErrorKind, PolyrouteError
 from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Task
 from support.media_files import PNG, mp4
 from support.media_gateway import SHARED, MediaGateway, media_gateway
 from support.media_work import ask, content_of, given, probe, wire_of
+from support.replayed_wire import ReplayedWire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,6 +27,7 @@ FIRST, LAST = {**IMAGE, "role": "first_frame"}, {**IMAGE, "role": "last_frame"}
 REFERENCE = {**IMAGE, "role": "reference"}
 FAR = {"role": "image", "url": "https://files.example/a.png"}
 FAR_FILM = {"role": "video", "url": "https://files.example/a.mp4"}
+ROWS = build_catalog(load_rows(), CatalogInput(), {}, sandbox_url="http://127.0.0.1:1").providers
 AGENTS, DREAMS = "luma", "luma_dream_machine"
 
 
@@ -36,6 +43,18 @@ async def gateway(house: MediaGateway) -> MediaGateway:
     """With a sandbox that has seen nothing yet."""
     await house.fresh()
     return house
+
+
+async def ordered(provider: str, task: str, model: str, **asked: Any) -> tuple[str, dict[str, Any]]:
+    """Path and body of the order that a request becomes."""
+    wire = ReplayedWire({"response": {"status": 201, "body_json": {"id": "g1", "state": "queued"}}})
+    inputs = tuple(MediaInput(**one) for one in asked.pop("inputs", ()))
+    request = MediaRequest(task=Task(task), inputs=inputs, **asked)
+    adapter = build_media_adapter(ROWS[provider])
+    maker = None if adapter is None else adapter.maker(request.task, model)
+    assert isinstance(maker, Queued)
+    await maker.submit(maker.fit(request, model).request, model, wire)
+    return wire.asked[0].path, wire.asked[0].json
 
 
 async def sent(gateway: MediaGateway, provider: str, task: str, model: str, **asked: Any) -> tuple[str, dict[str, Any]]:
@@ -106,7 +125,7 @@ async def test_every_task(
 
 async def test_a_film_of_ten_seconds_has_its_frames_pinned(gateway: MediaGateway) -> None:
     frames = [{**FAR, "role": "first_frame"}, {**FAR, "role": "last_frame"}]
-    _, body = await sent(gateway, AGENTS, "image_to_video", "ray-3.2", prompt="x", duration=8, loop=True, inputs=frames)
+    _, body = await ordered(AGENTS, "image_to_video", "ray-3.2", prompt="x", duration=8, loop=True, inputs=frames)
     reference = {"url": FAR["url"]}
     assert body == {
         "type": "video", "model": "ray-3.2", "prompt": "x",
@@ -120,10 +139,10 @@ async def test_a_film_of_ten_seconds_has_its_frames_pinned(gateway: MediaGateway
 async def test_references_are_addresses_bytes_or_uploaded_files(
     gateway: MediaGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, body = await sent(gateway, AGENTS, "image_to_image", "uni-1", prompt="x", inputs=[FAR, IMAGE])
+    _, body = await ordered(AGENTS, "image_to_image", "uni-1", prompt="x", inputs=[FAR, IMAGE])
     assert body["source"] == {"url": FAR["url"]}
     assert (body["image_ref"][0]["media_type"], set(body["image_ref"][0])) == ("image/png", {"data", "media_type"})
-    _, body = await sent(gateway, AGENTS, "video_to_video", "ray-3.2", prompt="x", strength=0.99, inputs=[FAR_FILM])
+    _, body = await ordered(AGENTS, "video_to_video", "ray-3.2", prompt="x", strength=0.99, inputs=[FAR_FILM])
     assert body["source"] == {"url": FAR_FILM["url"], "media_type": "video/mp4"}
     assert body["video"]["edit"]["strength"] == "reimagine_3"
     monkeypatch.setattr("polyroute.providers.media.luma._LARGEST_INLINE", 10)
@@ -145,8 +164,8 @@ async def test_options_lie_over_the_order_object_by_object(gateway: MediaGateway
 
 async def test_dream_machine_is_asked_in_its_own_words(gateway: MediaGateway) -> None:
     frames = [{**FAR, "role": "first_frame"}]
-    path, body = await sent(
-        gateway, DREAMS, "image_to_video", "ray-2", prompt="x", duration=9, resolution="1080p", camera="orbit_left",
+    path, body = await ordered(
+        DREAMS, "image_to_video", "ray-2", prompt="x", duration=9, resolution="1080p", camera="orbit_left",
         inputs=frames,
     )  # fmt: skip
     assert (path, body) == (
@@ -156,9 +175,9 @@ async def test_dream_machine_is_asked_in_its_own_words(gateway: MediaGateway) ->
             "concepts": [{"key": "orbit_left"}], "keyframes": {"frame0": {"type": "image", "url": FAR["url"]}},
         },
     )  # fmt: skip
-    path, body = await sent(gateway, DREAMS, "image_to_image", "photon-1", prompt="x", strength=0.3, inputs=[FAR])
+    path, body = await ordered(DREAMS, "image_to_image", "photon-1", prompt="x", strength=0.3, inputs=[FAR])
     assert (path, body["modify_image_ref"]) == ("/generations/image", {"url": FAR["url"], "weight": 0.7})
-    path, body = await sent(gateway, DREAMS, "video_to_video", "ray-2", inputs=[FAR_FILM])
+    path, body = await ordered(DREAMS, "video_to_video", "ray-2", inputs=[FAR_FILM])
     assert (path, body["mode"], body["media"]) == ("/generations/video/modify", "flex_2", {"url": FAR_FILM["url"]})
     with pytest.raises(AttemptFailed) as refused:
         await sent(gateway, DREAMS, "image_to_image", "photon-1", prompt="x", inputs=[IMAGE])

@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from polyroute.types.errors import AttemptFailed, ErrorKind, PolyrouteError
+from polyroute.catalog.build import build_catalog
+from polyroute.catalog.inputs import CatalogInput
+from polyroute.catalog.rows import load_rows
+from polyroute.ports import Timeouts, WireRequest, WireResponse
+from polyroute.providers.media.runway import RunwayMedia
+from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
 from polyroute.types.media import Handle, MediaInput, MediaRequest, Outcome, Progress, Task
 from support.media_files import PNG, mp4, wav
 from support.media_gateway import SHARED, MediaGateway, media_gateway
 from support.media_work import ask, given, wire_of
+from support.replayed_wire import ReplayedWire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,6 +27,7 @@ FIRST, LAST = {**IMAGE, "role": "first_frame"}, {**IMAGE, "role": "last_frame"}
 REFERENCE, SOUND = {**IMAGE, "role": "reference"}, given("audio", wav(1), "audio/wav")
 VOICE = {**SOUND, "role": "reference_audio"}
 FAR, FAR_FILM = "https://files.example/a.png", "https://files.example/a.mp4"
+ROW = build_catalog(load_rows(), CatalogInput(), {}, sandbox_url="http://127.0.0.1:1").providers["runway"]
 PICTURE, FILM = "runway/gen4_image", "runway/gen4.5"
 
 
@@ -36,6 +43,17 @@ async def gateway(house: MediaGateway) -> MediaGateway:
     """With a sandbox that has seen nothing yet."""
     await house.fresh()
     return house
+
+
+async def ordered(task: str, model: str, **asked: Any) -> tuple[str, dict[str, Any]]:
+    """Path and body of the order that a request becomes."""
+    wire = ReplayedWire({"response": {"status": 200, "body_json": {"id": "t1"}}})
+    inputs = tuple(MediaInput(**one) for one in asked.pop("inputs", ()))
+    request = MediaRequest(task=Task(task), inputs=inputs, **asked)
+    maker = RunwayMedia(ROW).maker(request.task, model)
+    assert maker is not None
+    await maker.submit(maker.fit(request, model).request, model, wire)
+    return wire.asked[0].path, wire.asked[0].json
 
 
 async def sent(gateway: MediaGateway, task: str, model: str, **asked: Any) -> tuple[str, dict[str, Any]]:
@@ -131,10 +149,10 @@ async def test_recordings_and_films_are_worked_on_without_words(
     assert {name: order[name] for name in told} == told
 
 
-async def test_orders_are_in_its_own_words(gateway: MediaGateway) -> None:
+async def test_orders_are_in_its_own_words() -> None:
     frame = {"role": "first_frame", "url": FAR}
-    assert await sent(
-        gateway, "image_to_video", "gen4.5", prompt="slow dolly in", duration=5, width=1280, height=720, inputs=[frame]
+    assert await ordered(
+        "image_to_video", "gen4.5", prompt="slow dolly in", duration=5, width=1280, height=720, inputs=[frame]
     ) == (
         "/v1/image_to_video",
         {
@@ -143,14 +161,14 @@ async def test_orders_are_in_its_own_words(gateway: MediaGateway) -> None:
         },
     )  # fmt: skip
     film = {"role": "video", "url": FAR_FILM}
-    _, body = await sent(gateway, "video_to_video", "aleph2", prompt="snow", aspect_ratio="9:16", inputs=[film])
+    _, body = await ordered("video_to_video", "aleph2", prompt="snow", aspect_ratio="9:16", inputs=[film])
     assert body == {"model": "aleph2", "promptText": "snow", "targetAspectRatio": "9:16", "videoUri": FAR_FILM}
-    _, body = await sent(gateway, "animate", "act_two", inputs=[{"role": "image", "url": FAR}, film])
+    _, body = await ordered("animate", "act_two", inputs=[{"role": "image", "url": FAR}, film])
     assert body == {
         "model": "act_two", "character": {"type": "image", "uri": FAR}, "reference": {"type": "video", "uri": FAR_FILM},
     }  # fmt: skip
     references = [{"role": "image", "url": FAR}, {"role": "reference", "url": FAR}]
-    _, body = await sent(gateway, "image_to_image", "gen4_image", prompt="x", inputs=references)
+    _, body = await ordered("image_to_image", "gen4_image", prompt="x", inputs=references)
     assert (body["referenceImages"], body["ratio"]) == ([{"uri": FAR}, {"uri": FAR}], "1920:1080")
 
 
@@ -158,7 +176,7 @@ async def test_orders_are_in_its_own_words(gateway: MediaGateway) -> None:
     ("model", "asked", "ratio", "notes"),
     [
         ("gen4.5", {}, "1280:720", []),
-        ("gen4.5", {"aspect_ratio": "4:3"}, "1280:720", ["aspect_ratio 4:3 became 1280:720"]),
+        ("gen4.5", {"aspect_ratio": "3:2"}, "1280:720", ["aspect_ratio 3:2 became 1280:720"]),
         ("veo3.1", {"aspect_ratio": "16:9", "resolution": "1080p"}, "1920:1080", []),
         ("veo3.1", {"width": 720, "height": 1280}, "720:1280", []),
         ("seedance2", {"aspect_ratio": "4:3", "resolution": "1080p"}, "1664:1248", []),
@@ -179,11 +197,18 @@ async def test_sizes_are_the_nearest_that_a_model_has(
 
 async def test_what_it_cannot_do_is_told_or_refused(gateway: MediaGateway) -> None:
     work = await ask(
-        gateway, FILM, "text_to_video", prompt="x", duration=30, negative_prompt="rain", resolution="huge", fps=30
+        gateway, FILM, "text_to_video", prompt="x", duration=1, negative_prompt="rain", resolution="huge", fps=30
     )
     assert set(work.dropped) == {"negative_prompt", "resolution", "fps"}
-    assert "duration 30 became 10" in work.made["notes"]
-    for fields, param in (({"prompt": "x" * 1001}, "prompt"), ({"prompt": "x", "inputs": [SOUND]}, "audio")):
+    assert "duration 1 became 2" in work.made["notes"]
+    for fields, param in (
+        ({"prompt": "x" * 1001}, "prompt"),
+        ({"prompt": "x", "inputs": [SOUND]}, "audio"),
+        ({"prompt": "x", "duration": 30}, "duration"),
+        ({"prompt": "x", "resolution": "1080p"}, "resolution"),
+        ({"prompt": "x", "aspect_ratio": "1:1"}, "aspect_ratio"),
+        ({"prompt": "x", "width": 4000, "height": 2250}, "width"),
+    ):
         with pytest.raises(PolyrouteError) as refused:
             await ask(gateway, FILM, "text_to_video", **fields)
         assert (refused.value.kind, refused.value.param) == (ErrorKind.UNSUPPORTED, param)
@@ -199,6 +224,34 @@ async def test_what_is_large_is_uploaded_without_the_credential(
     assert body["videoUri"].startswith("runway://")
     put = next(row for row in await gateway.seen("runway") if row["path"].endswith("/put"))
     assert "authorization" not in {name.lower() for name in put["headers"]}
+
+
+async def test_files_may_be_put_elsewhere_but_without_the_credential(
+    gateway: MediaGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[WireRequest] = []
+
+    class Storage:
+        async def send(self, request: WireRequest, timeouts: Timeouts, deadline: float) -> WireResponse:
+            seen.append(request)
+            raise AttemptFailed(Failure(kind=ErrorKind.INVALID_REQUEST, message="taken note of", http_status=400))
+
+    _, wire = wire_of(gateway, "runway")
+    monkeypatch.setattr(wire, "_transport", Storage())
+    elsewhere = "https://bucket.s3.amazonaws.com/put"
+    asked = [
+        (elsewhere, True),
+        (elsewhere, False),
+        ("https://files.example/put", True),
+        ("http://x.amazonaws.com/", True),
+    ]
+    for url, anonymous in asked:
+        with pytest.raises(AttemptFailed) as failed:
+            await wire.call("POST", url, body=b"x", anonymous=anonymous)
+        refused = failed.value.failure.kind is ErrorKind.BAD_RESPONSE
+        assert refused == ((url, anonymous) != (elsewhere, True))
+    [request] = seen
+    assert b"authorization" not in dict(request.headers)
 
 
 async def test_a_task_waits_is_throttled_runs_and_says_what_it_took(gateway: MediaGateway) -> None:

@@ -21,7 +21,7 @@ from polyroute.providers.media.elevenlabs.recordings import (
     Isolation,
     VoiceChange,
 )
-from polyroute.providers.media.elevenlabs.scribe import Cloning, Scribe
+from polyroute.providers.media.elevenlabs.scribe import Cloning, ReportedScribe, Scribe
 from polyroute.providers.media.elevenlabs.sounds import Music, Sounds
 from polyroute.providers.media.intents import OPENAI_VOICES
 from polyroute.providers.media.sound import BytesStream
@@ -69,10 +69,11 @@ class ElevenLabsMedia:
         self._default_voice = str(row.options.get("default_voice") or _DEFAULT_VOICE)
         self._voice_ids: dict[str, str] = {}
         self._webhook_secret = str(row.options.get("webhook_secret") or "")
+        self._webhook = str(row.options.get("webhook_id") or "")
 
     def maker(
         self, task: Task, model: str
-    ) -> Speech | VoiceChange | Isolation | Dubbing | Sounds | Music | Scribe | Cloning | None:
+    ) -> Speech | VoiceChange | Isolation | Dubbing | Sounds | Music | Scribe | ReportedScribe | Cloning | None:
         """By task."""
         match task:
             case Task.SPEECH if CHANGING in model:
@@ -88,7 +89,7 @@ class ElevenLabsMedia:
             case Task.MUSIC:
                 return Music(self._provider)
             case Task.TRANSCRIBE:
-                return Scribe(self._provider)
+                return ReportedScribe(self._provider, self._webhook) if self._webhook else Scribe(self._provider)
             case Task.CLONE_VOICE:
                 return Cloning()
             case _:

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from polyroute.ports import FormPart, MediaWire
+from polyroute.ports import FormPart, MediaWire, Reply
 from polyroute.providers.media.elevenlabs.parts import ALWAYS, given
 from polyroute.providers.media.spoken import turns_of
 from polyroute.types.errors import ErrorKind, PolyrouteError
-from polyroute.types.media import Fitted, MediaRequest, Outcome, Transcript, Voice, Word
+from polyroute.types.media import Fitted, Handle, MediaRequest, Outcome, Progress, Transcript, Voice, Word
 from polyroute.types.usage import Usage
 
 _LANGUAGES = {
@@ -29,8 +29,8 @@ _LANGUAGES = {
 """ISO 639-3, in which Scribe answers, as ISO 639-1; a language without a code there keeps its own."""
 
 
-class Scribe:
-    """Implements `ports.Immediate`: transcripts with times and speakers."""
+class _Hearing:
+    """What both ways of asking for a transcript have in common."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
@@ -44,8 +44,7 @@ class Scribe:
         }  # fmt: skip
         return Fitted(request=request, dropped=given(request, kept))
 
-    async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
-        """The transcript of one call."""
+    async def _ask(self, request: MediaRequest, model: str, wire: MediaWire, **more: str) -> Reply:
         item = (*request.given("audio"), *request.given("video"))[0]
         content, media_type = await wire.input_body(item)
         fields: dict[str, Any] = {
@@ -57,11 +56,47 @@ class Scribe:
         parts = [FormPart(name="file", value=content, filename=item.name or "audio", media_type=media_type)]
         parts += [FormPart(name=name, value=_text(value)) for name, value in fields.items() if value is not None]
         parts += [FormPart(name="keyterms", value=hint) for hint in request.hints]
-        answer = (await wire.call("POST", "/v1/speech-to-text", form=tuple(parts), creates=True)).json()
-        transcript = read_transcript(answer)
-        return Outcome(
-            transcript=transcript, usage=Usage(seconds=transcript.duration), upstream_id=answer.get("transcription_id")
-        )
+        parts += [FormPart(name=name, value=value) for name, value in more.items()]
+        return await wire.call("POST", "/v1/speech-to-text", form=tuple(parts), creates=True)
+
+
+class Scribe(_Hearing):
+    """Implements `ports.Immediate`: transcripts with times and speakers."""
+
+    async def make(self, request: MediaRequest, model: str, wire: MediaWire) -> Outcome:
+        """The transcript of one call."""
+        return _outcome((await self._ask(request, model, wire)).json())
+
+
+class ReportedScribe(_Hearing):
+    """Implements `ports.Queued`: transcripts that ElevenLabs reports to a webhook of the account when they are done."""
+
+    resubmits = False
+    pace = (5.0, 30.0)
+
+    def __init__(self, provider: str, webhook: str) -> None:
+        super().__init__(provider)
+        self._webhook = webhook
+
+    async def submit(self, request: MediaRequest, model: str, wire: MediaWire) -> Handle:
+        """Have the recording accepted."""
+        told = (await self._ask(request, model, wire, webhook="true", webhook_id=self._webhook)).json()
+        return Handle(id=str(told["request_id"]), data={"transcript": str(told["transcription_id"])})
+
+    async def poll(self, handle: Handle, wire: MediaWire) -> Progress | Outcome:
+        """The transcript, which is not there before it is done."""
+        reply = await wire.call("GET", f"/v1/speech-to-text/transcripts/{handle.data['transcript']}", accept=(404,))
+        return Progress() if reply.status == 404 else _outcome(reply.json())
+
+    async def cancel(self, handle: Handle, wire: MediaWire) -> None:
+        """There is no way to."""
+
+
+def _outcome(answer: dict[str, Any]) -> Outcome:
+    transcript = read_transcript(answer)
+    return Outcome(
+        transcript=transcript, usage=Usage(seconds=transcript.duration), upstream_id=answer.get("transcription_id")
+    )
 
 
 def language_of(code: str | None) -> str | None:

@@ -66,8 +66,7 @@ class Speech:
             raise out_of_reach("voice", request.voice, f"are {', '.join(PREBUILT)}, and the ids of replicated voices")
         by_interaction = encoded.form_of(request) is not None
         if request.format not in (None, "wav", "pcm") and not by_interaction:
-            check_choice(request, "format", request.format, encoded.FORMATS)
-            notes.append(f"format {request.format} became wav")
+            raise out_of_reach("format", request.format, f"are {', '.join(encoded.FORMATS)}")
         kept = {"voice", "language", "instructions", "format", "seed", *(() if by_interaction else ("temperature",))}
         kept |= {"sample_rate"} if by_interaction or request.sample_rate == _USUAL_RATE else set()
         return intents.fitted(request, kept, (), notes)

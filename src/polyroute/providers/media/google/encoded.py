@@ -22,7 +22,8 @@ USUAL_RATE = 24_000
 _BLOCK_PATIENCE = 60.0
 _TYPES = {"mp3": "audio/mp3", "opus": "audio/ogg_opus", "alaw": "audio/alaw", "mulaw": "audio/mulaw"}
 _BARE = {"wav": "audio/wav", "pcm": "audio/l16"}
-FORMATS = (*_BARE, *_TYPES)
+FORMATS = (*_TYPES, *_BARE)
+"""All that speech can be had in."""
 _SENT_AS = {"audio/mp3": "audio/mpeg", "audio/ogg_opus": "audio/ogg"}
 
 

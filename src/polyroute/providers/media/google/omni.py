@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from polyroute.ports import MediaWire
-from polyroute.providers.media import intents
+from polyroute.providers.media import intents, reach
 from polyroute.providers.media.google import interactions
 from polyroute.providers.media.google.content import merged
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
@@ -50,6 +50,7 @@ class Omni:
         if request.task is not Task.UPSCALE_VIDEO and request.duration is not None:
             kept.add("duration")
             seconds = min(max(request.duration, _SHORTEST), _longest(model))
+            reach.check_most("duration", request.duration, seconds)
             if seconds != request.duration:
                 notes.append(f"duration {request.duration:g} became {seconds:g}")
                 request = msgspec.structs.replace(request, duration=seconds)

@@ -61,9 +61,7 @@ class Veo:
 
     def _fit_extension(self, request: MediaRequest) -> Fitted:
         intents.need_input(request, "video")
-        notes = (
-            () if request.duration in (None, _EXTENSION) else (f"duration {request.duration:g} became {_EXTENSION:g}",)
-        )
+        request, notes = intents.bounded_seconds(request, (_EXTENSION,))
         kept = {"n", "seed", "negative_prompt", "duration", *(("sound",) if request.sound else ())}
         kept |= {"resolution"} if request.resolution in (None, "720p") else set()
         return intents.fitted(request, kept, ("video",), notes)
