@@ -22,6 +22,7 @@ from polyroute.sandbox.exchange import (
     json_reply,
     line_frame,
 )
+from polyroute.sandbox.media import elevenlabs_recordings as recordings
 from polyroute.sandbox.media import elevenlabs_voices as voices
 from polyroute.sandbox.media.artifacts import Artifact, audio, speech_seconds
 from polyroute.sandbox.media.call import answered, encoded, is_blocked, number, said, timed_words
@@ -320,5 +321,6 @@ ROUTES: tuple[Route, ...] = (
     _of(r"GET|DELETE /speech-to-text/transcripts/(?P<transcript>[^/]+)", "other", answer_transcript),
     _of(r"POST /sound-generation", "effects", answer_effect),
     _of(r"POST /music(/stream|/plan)?", "music", answer_music),
+    *recordings.ROUTES,
     *voices.ROUTES,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from support.media_files import wav
 from support.media_gateway import MediaGateway
 from support.media_making import data_uri, make
 from support.media_recordings import recording
+from support.media_sandbox import until
 
 SPEECH = "elevenlabs/eleven_flash_v2_5"
 RECORDING = MediaInput(role="reference_audio", url=data_uri(wav(2.0), "audio/wav"))
@@ -188,3 +190,61 @@ async def test_speech_tells_when_each_word_is_said_where_that_is_wanted(gateway:
 @pytest.mark.parametrize("alignment", [{}, {"characters": []}, {"characters": ["a"]}, {"characters": [" "] * 3}])
 def test_an_alignment_that_says_nothing_has_no_words(alignment: dict[str, Any]) -> None:
     assert spoken_words(alignment) == ()
+
+
+TALK = MediaInput(role="audio", url=data_uri(wav(2.0), "audio/wav"))
+
+
+async def test_a_recording_in_another_voice(gateway: MediaGateway) -> None:
+    made = (await make(gateway, Task.SPEECH, "elevenlabs/eleven_multilingual_sts_v2", inputs=(TALK,), seed=3)).made
+    assert (made.artifacts[0].media_type, made.dropped) == ("audio/mpeg", ())
+    [row] = await gateway.seen("elevenlabs")
+    assert row["path"].endswith("/voice-changer/21m00Tcm4TlvDq8ikWAM")
+    assert row["body"] == {"model_id": "eleven_multilingual_sts_v2", "seed": "3"}
+    assert made.usage.characters == 50
+
+
+async def test_the_voice_alone(gateway: MediaGateway) -> None:
+    made = (await make(gateway, Task.SPEECH, "elevenlabs/isolation", inputs=(TALK,))).made
+    assert made.artifacts[0].family == "audio"
+
+
+async def test_a_recording_in_another_language_is_waited_for(gateway: MediaGateway) -> None:
+    made = (await make(gateway, Task.SPEECH, "elevenlabs/dubbing", inputs=(TALK,), language="de")).made
+    assert (made.artifacts[0].family, made.usage.seconds) == ("audio", 3.0)
+    assert (await gateway.seen("elevenlabs"))[0]["body"] == {"target_lang": "de"}
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "param"),
+    [
+        ("dubbing", {"inputs": (TALK,)}, "language"), ("dubbing", {"language": "de"}, "audio"), ("isolation", {}, "audio"),
+        ("eleven_multilingual_sts_v2", {}, "audio"),
+    ],
+)  # fmt: skip
+async def test_what_a_recording_needs(gateway: MediaGateway, model: str, fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(PolyrouteError) as caught:
+        await make(gateway, Task.SPEECH, f"elevenlabs/{model}", **fields)
+    assert caught.value.param == param
+    assert await gateway.seen("elevenlabs") == []
+
+
+async def test_a_dubbing_that_fails(gateway: MediaGateway) -> None:
+    await gateway.fail("elevenlabs", "job_failed")
+    with pytest.raises(PolyrouteError) as caught:
+        await make(gateway, Task.SPEECH, "elevenlabs/dubbing", inputs=(TALK,), language="de")
+    assert [attempt.kind for attempt in caught.value.attempts] == [ErrorKind.GENERATION_FAILED]
+
+
+async def test_a_dubbing_that_nobody_waits_for_is_deleted(gateway: MediaGateway) -> None:
+    await gateway.control("elevenlabs", job_seconds=60)
+    waiting = asyncio.ensure_future(make(gateway, Task.SPEECH, "elevenlabs/dubbing", inputs=(TALK,), language="de"))
+    await until(lambda: is_asked_for(gateway))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert [job["state"] for job in await gateway.jobs("elevenlabs")] == ["canceled"]
+
+
+async def is_asked_for(gateway: MediaGateway) -> bool:
+    return any(row["method"] == "GET" for row in await gateway.seen("elevenlabs"))

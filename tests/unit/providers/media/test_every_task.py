@@ -65,6 +65,9 @@ _FAMILY = {Operation.IMAGE: "image", Operation.VIDEO: "video"}
 
 ASKING: dict[str, dict[str, Any]] = {
     "bfl/flux-pro-1.0-expand": {"inputs": (PICTURE,), "verbatim": {"bfl": {"top": 64}}},
+    "elevenlabs/*_sts_*": {"inputs": (SOUND,)},
+    "elevenlabs/isolation": {"prompt": None, "inputs": (SOUND,)},
+    "elevenlabs/dubbing": {"prompt": None, "language": "de", "inputs": (SOUND,)},
     "luma*/reframe": {"aspect_ratio": "16:9"},
     "runway/act_two": {"inputs": (PICTURE, FILM)},
     "runway/eleven_voice_dubbing": {"language": "de", "inputs": (SOUND,)},

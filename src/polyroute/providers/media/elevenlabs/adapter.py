@@ -13,6 +13,14 @@ import msgspec
 from polyroute.catalog.model import Provider
 from polyroute.ports import Callback, Headers, MediaStream, MediaWire, WireResponse
 from polyroute.providers.media.elevenlabs.parts import ALWAYS, charged, format_of, given, need_text
+from polyroute.providers.media.elevenlabs.recordings import (
+    CHANGING,
+    DUBBING,
+    ISOLATION,
+    Dubbing,
+    Isolation,
+    VoiceChange,
+)
 from polyroute.providers.media.elevenlabs.scribe import Cloning, ReportedScribe, Scribe
 from polyroute.providers.media.elevenlabs.sounds import Music, Sounds
 from polyroute.providers.media.intents import OPENAI_VOICES
@@ -63,9 +71,17 @@ class ElevenLabsMedia:
         self._webhook_secret = str(row.options.get("webhook_secret") or "")
         self._webhook = str(row.options.get("webhook_id") or "")
 
-    def maker(self, task: Task, model: str) -> Speech | Sounds | Music | Scribe | ReportedScribe | Cloning | None:
+    def maker(
+        self, task: Task, model: str
+    ) -> Speech | VoiceChange | Isolation | Dubbing | Sounds | Music | Scribe | ReportedScribe | Cloning | None:
         """By task."""
         match task:
+            case Task.SPEECH if CHANGING in model:
+                return VoiceChange(self._provider, self.voice_id)
+            case Task.SPEECH if model == ISOLATION:
+                return Isolation(self._provider)
+            case Task.SPEECH if model == DUBBING:
+                return Dubbing(self._provider)
             case Task.SPEECH:
                 return Speech(self)
             case Task.SOUND_EFFECT:
