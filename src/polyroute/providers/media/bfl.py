@@ -16,7 +16,7 @@ from polyroute.ports import Callback, Headers, MediaWire
 from polyroute.providers.media import fields, intents
 from polyroute.providers.media.handles import NOT_FOUND, is_settling, new_handle
 from polyroute.providers.media.tabled import Tabled
-from polyroute.providers.media.tables import ModelSpec, load_table
+from polyroute.providers.media.tables import load_table
 from polyroute.providers.media.verdicts import filtered, gone_wrong, is_moderation, money, unreadable
 from polyroute.providers.retry_after import retry_after
 from polyroute.types.errors import AttemptFailed, ErrorKind, Failure, PolyrouteError
