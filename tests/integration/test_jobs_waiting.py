@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from polyroute.engine.media.making import DEEPER
+from polyroute.engine.media.making import _PACE_OF_SIMULATED, DEEPER
 from polyroute.providers.media.replicate import Predictions
 from support.media_gateway import MediaGateway, media_gateway
 
 COUNT = 200
-PACE = (0.1, 0.5)
+PACE = _PACE_OF_SIMULATED
 EACH = 5
 ORDER = {"model": "replicate/luma/ray-2-720p", "task": "text_to_video", "prompt": "a red fox"}
 

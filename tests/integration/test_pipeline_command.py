@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from polyroute.storage.database import open_database
 from polyroute.storage.keys import create_key, load_pepper
 from support.command_line import run_here
+from support.eventually import eventually
 from support.gateway_process import GatewayProcess
 from support.simulated_providers import SimulatedProviders
 
@@ -45,10 +47,12 @@ def house(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def key(house: GatewayProcess) -> str:
-    """A key of that gateway."""
+    """A key of that gateway, which it has heard of."""
     database = open_database(f"sqlite:///{house.folder}/polyroute.db")
     made, _ = create_key(database, load_pepper(None, house.folder / "polyroute.pepper"), name="command")
     database.close()
+    headers = {"authorization": f"Bearer {made}"}
+    eventually(lambda: httpx.get(f"{house.url}/v1/models", headers=headers, trust_env=False).status_code == 200)
     return made
 
 
