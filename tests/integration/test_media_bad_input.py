@@ -120,7 +120,7 @@ CASES = [
          response_format="mid"),
     case(SPEECH, "response_format", "'flac'", "mp3, opus, pcm, wav", model="elevenlabs-speech", input="x", voice="alloy",
          response_format="flac"),
-    case(SPEECH, "response_format", "'flac'", "wav", model="google-speech", input="x", voice="alloy",
+    case(SPEECH, "response_format", "'flac'", "wav, pcm", model="google-speech", input="x", voice="alloy",
          response_format="flac"),
     case(JOBS, "format", "'tga'", "png, jpeg, webp", model="replicate-image", task="text_to_image", prompt="x", format="tga"),
     case(JOBS, "format", "'mid'", "mp3, opus", model="elevenlabs-speech", task="speech", prompt="x", format="mid"),

@@ -47,7 +47,7 @@ def house(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def key(house: GatewayProcess) -> str:
-    """A key that the gateway knows of."""
+    """A key of that gateway, which it has heard of."""
     database = open_database(f"sqlite:///{house.folder}/polyroute.db")
     made, _ = create_key(database, load_pepper(None, house.folder / "polyroute.pepper"), name="command")
     database.close()
