@@ -17,6 +17,8 @@ from support.gateway_process import GatewayProcess
 from support.job_processes import JobHouse
 from support.server_sent_events import events_of
 
+LONG = 48
+"""Seconds of a film that takes ffmpeg long enough to be interrupted."""
 pytestmark = pytest.mark.skipif(FFMPEG is None or FFPROBE is None, reason="ffmpeg and ffprobe are not installed")
 
 
@@ -129,7 +131,7 @@ def test_a_worker_killed_while_ffmpeg_works_leaves_the_film_to_another(tmp_path:
         "jobs": {"worker": False, "heartbeat": 0.3, "lost_after": 1.5},
     }
     with JobHouse(tmp_path, config, workers=1, extra={"TMPDIR": str(scratch)}) as running, running.client() as caller:
-        body = long_timeline(caller, tmp_path, 16)
+        body = long_timeline(caller, tmp_path, LONG)
         identifier = caller.post("/v1/compose", json=body).json()["id"]
         eventually(lambda: (caller.get(f"/v1/jobs/{identifier}").json().get("percent") or 0) > 2, within=20)
         assert len(runs_below(scratch)) == 1
@@ -144,7 +146,7 @@ def test_a_worker_killed_while_ffmpeg_works_leaves_the_film_to_another(tmp_path:
         assert percents == sorted(set(percents))
         film = tmp_path / "film.mp4"
         film.write_bytes(caller.get(done["videoUrl"]).content)
-        assert int(probe(film)["video"]["nb_read_frames"]) == 16 * 30
+        assert int(probe(film)["video"]["nb_read_frames"]) == LONG * 30
         made = running.gateway.sql("SELECT id FROM artifacts WHERE family = 'video'")
         assert [row["id"] for row in made] == [done["artifacts"][0]["id"]]
         assert running.gateway.entry(identifier)["status"] == "COMPLETED"

@@ -37,10 +37,16 @@ def config(simulated: SimulatedProviders, first: int = 1, second: int = 2, **mor
     )  # fmt: skip
 
 
-@pytest.fixture(params=[[], ["--workers", "2"]], ids=["one-worker", "two-workers"])
-def changing(request: pytest.FixtureRequest, simulated: SimulatedProviders, tmp_path: Path) -> Iterator[GatewayProcess]:
+@pytest.fixture(params=[1, 2], ids=["one-worker", "two-workers"])
+def workers(request: pytest.FixtureRequest) -> int:
+    """How many processes serve."""
+    return int(request.param)
+
+
+@pytest.fixture
+def changing(workers: int, simulated: SimulatedProviders, tmp_path: Path) -> Iterator[GatewayProcess]:
     """A gateway whose configuration this test may change."""
-    with GatewayProcess(tmp_path, config(simulated), request.param) as process:
+    with GatewayProcess(tmp_path, config(simulated), ["--workers", "2"] if workers == 2 else []) as process:
         yield process
 
 
@@ -56,7 +62,7 @@ def servers(gateway: GatewayProcess, count: int = 8) -> set[str]:
 
 
 def test_a_swap_of_priorities_on_sighup_drops_nothing_in_flight(
-    sandbox: SimulatedProviders, changing: GatewayProcess
+    sandbox: SimulatedProviders, changing: GatewayProcess, workers: int
 ) -> None:
     assert servers(changing) == {"openai"}
     sandbox.set("openai", tokens_per_second=2)  # it goes on until it is told to be quick
@@ -71,7 +77,10 @@ def test_a_swap_of_priorities_on_sighup_drops_nothing_in_flight(
     eventually(lambda: sandbox.counters("openai")["open_streams"])
     changing.config.write_text(config(sandbox, first=2, second=1))
     changing.signal(signal.SIGHUP)
-    eventually(lambda: servers(changing) == {"together"})
+    eventually(
+        lambda: changing.log.count("configuration reloaded") >= workers
+    )  # before that openai would be slow to answer
+    assert servers(changing) == {"together"}
     assert sandbox.counters("openai")["open_streams"] == 1, "the reload should have come before the stream's end"
     sandbox.set("openai", tokens_per_second=0)
     asking.join(20)
