@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from typing import Protocol
 
 import msgspec
@@ -70,6 +69,9 @@ class Execution:
     """One request on its way through its plan."""
 
     _passed_over: PassedOver | None = None
+    _refusal: PolyrouteError | None = None
+    _accepted: Accepted | None = None
+    _more = 0
 
     def __init__(
         self, conversation: Conversation, choice: Choice, planned: Planned, runtime: Runtime, settlement: Settlement,
@@ -87,11 +89,9 @@ class Execution:
         self._means = means
         self._breakers = means.breakers
         self._hold = hold
-        self._more = 0
         self._opener = opener
         self._loop = loop
-        self._left = deque(planned.plan.targets)
-        self._refusal: PolyrouteError | None = None
+        self._left = list(planned.plan.targets)
         options = self._call.options
         self._timeouts = choice.timeouts
         self._rescue = choice.rescue
@@ -99,19 +99,18 @@ class Execution:
             self._timeouts = patience(choice.timeouts, self._call)
             self._rescue = rescue_mode(choice.rescue, self._call)
         self._deadline = now + self._timeouts.total
-        self._accepted: Accepted | None = None
         if long is not None:
             self._timeouts = msgspec.structs.replace(choice.timeouts, total=long.patience)
             self._deadline, self._accepted = long.deadline, long.accepted
             if (accepted := long.accepted) is not None:
                 others = (one for one in planned.plan.targets if one != accepted.target)
-                self._left = deque((accepted.target, *others))
+                self._left = [accepted.target, *others]
 
     async def run(self) -> Answer:
         """The first answer that commits. Raises PolyrouteError when no target gives one."""
         left = self._left
         while left:
-            target = left.popleft()
+            target = left.pop(0)
             if self._choice.hedging is None:
                 outcome = await self.try_target(target, len(left))
             else:
@@ -122,13 +121,13 @@ class Execution:
                 case NextTarget(to="other_model"):
                     failed = self._failed_target()
                     further = (*left, *self._passed.take())
-                    left = self._left = deque(other for other in further if other.model != failed.model)
+                    left = self._left = [other for other in further if other.model != failed.model]
                 case NextTarget(to="longer_context" | "other_filter" as to):
                     tried = {Target(one.provider, one.model) for one, _ in self._settlement.failures}
                     failed = self._failed_target()
                     further = (*left, *self._passed.take())
                     detour = self._planned.detour(self._call, to, failed, further, tried, self._loop.time())
-                    left = self._left = deque(detour)
+                    left = self._left = detour
                 case NextTarget():
                     pass
                 case Stop():

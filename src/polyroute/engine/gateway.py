@@ -100,7 +100,7 @@ class Gateway:
             if choice.limits is not None or (call.key is not None and call.key.limits is not None):
                 admitted = self.limits.admit(call, choice.name, choice.limits, now)
                 settlement.at_end(admitted.end)
-            settlement.labelled(choice.model_id)
+            settlement.record.model_id = choice.model_id
             if self.budgets is not None or runtime.catalog.credits:
                 choice = await self.account(conversation, choice, runtime, settlement)
             planned = self.planning.plan(runtime, choice, call, now)

@@ -67,28 +67,32 @@ class HealthRecorder:
         now = time.time()
         requests: dict[tuple[str, str], int] = {}
         ends: dict[tuple[str, str, str, int, int | None], _Sums] = {}
+        kind: str
+        ttft: int | None
         for entry in fresh:
-            settled = (entry.operation, entry.status)
+            operation, streamed = entry.operation, entry.stream
+            settled = (operation, entry.status)
             requests[settled] = requests.get(settled, 0) + 1
             for attempt in entry.attempts:
-                served = attempt.outcome == "served"
-                kind = "" if served else (attempt.error_kind or attempt.outcome)
                 took = attempt.duration_ms
                 latency = _QUICK[int(took * 4)] if 0.0 <= took < _QUICK_MS else bucket_of(took)
-                ttft = _ttft(entry, attempt) if served and entry.stream else None
-                end = (attempt.provider, entry.operation, kind, latency, ttft)
+                if attempt.outcome != "served":
+                    kind, ttft = attempt.error_kind or attempt.outcome, None
+                    if _MEANING.get(kind) == FAILED:
+                        self._note_error(attempt, kind)
+                else:
+                    kind, ttft = "", _ttft(entry, attempt) if streamed else None
+                end = (attempt.provider, operation, kind, latency, ttft)
                 sums = ends.get(end)
                 if sums is None:
                     sums = ends[end] = _Sums()
                 sums.count += 1
                 sums.milliseconds += took
-                if served:
+                if not kind:
                     sums.taken += attempt.input_tokens or 0
                     sums.given += attempt.output_tokens or 0
                     if entry.cost_usd is not None:
                         sums.cost += float(entry.cost_usd)
-                elif _MEANING.get(kind) == FAILED:
-                    self._note_error(attempt, kind)
         totals = self.totals
         for (operation, status), count in requests.items():
             key = f"{operation}\t{status}"

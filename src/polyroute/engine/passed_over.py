@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 from polyroute.engine.limits import estimate_tokens
@@ -31,7 +30,7 @@ class PassedOver:
         passed, self.targets = self.targets, []
         return passed
 
-    def revisit(self, providers: Mapping[str, LiveProvider], call: Call, now: float) -> deque[Target]:
+    def revisit(self, providers: Mapping[str, LiveProvider], call: Call, now: float) -> list[Target]:
         """All of them, for the last time: those that have room by now go first, and the one that will have it soonest goes
         last, for the last is waited for."""
         tokens = estimate_tokens(call)
@@ -40,4 +39,4 @@ class PassedOver:
         for target in self.take():
             refused = providers[target.provider].access.refusal(target.model, tokens, now)
             waits.append((target, refused is not None, 0.0 if refused is None else -refused.retry_after))
-        return deque(target for target, *_ in sorted(waits, key=lambda one: one[1:]))
+        return [target for target, *_ in sorted(waits, key=lambda one: one[1:])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,7 +15,7 @@ Outcome = Attempt | NextTarget | Stop
 TryTarget = Callable[[Target, int], Coroutine[Any, Any, Outcome]]
 
 
-async def race(try_target: TryTarget, first: Target, left: deque[Target], wait: float, hedging: Hedging) -> Outcome:
+async def race(try_target: TryTarget, first: Target, left: list[Target], wait: float, hedging: Hedging) -> Outcome:
     """The first target, and after `wait` seconds the next one beside it, which is then taken out of `left`.
 
     The first good answer wins and the other attempt is cancelled; the outcome of the last to fail stands when both fail.
@@ -25,7 +24,7 @@ async def race(try_target: TryTarget, first: Target, left: deque[Target], wait: 
     try:
         done, _ = await asyncio.wait(tasks, timeout=wait)
         if not done and hedging.withdraw():
-            tasks.add(asyncio.create_task(try_target(left.popleft(), len(left))))
+            tasks.add(asyncio.create_task(try_target(left.pop(0), len(left))))
         waiting = set(tasks)
         while True:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from polyroute.catalog.model import RescueMode
@@ -56,7 +55,7 @@ class Rescue:
     """One broken stream's way through the rest of its plan."""
 
     def __init__(
-        self, conversation: Conversation, mode: RescueMode, left: deque[Target], runtime: Runtime,
+        self, conversation: Conversation, mode: RescueMode, left: list[Target], runtime: Runtime,
         settlement: Settlement, deadline: float,
     ) -> None:  # fmt: skip
         self._conversation = conversation
@@ -85,7 +84,7 @@ class Rescue:
         )  # fmt: skip
         loop = asyncio.get_running_loop()
         while self._left and loop.time() < self._deadline:
-            target = self._left.popleft()
+            target = self._left.pop(0)
             for form in self._forms(target, request, sent):
                 failures = len(self._settlement.failures)
                 outcome = await try_target(target, len(self._left), self._opener(request, sent, form, spent))

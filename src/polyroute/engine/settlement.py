@@ -107,10 +107,6 @@ class Settlement:
         if plan.drops:
             record.drops = [(drop.target, drop.reason) for drop in plan.drops]
 
-    def labelled(self, model_id: str) -> None:
-        """The label that the caller's `model` is."""
-        self.record.model_id = model_id
-
     def at_end(self, ended: Callable[[RequestRecord], None]) -> None:
         """Call this when the request is settled, just before it is written down."""
         self._ended = ended

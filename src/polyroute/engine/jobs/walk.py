@@ -141,7 +141,7 @@ class JobWalk:
     ) -> Execution:
         gateway, runtime, call, conversation = self._gateway, self._runtime, self.call, self._conversation
         choice = runtime.choose(call.model, call.operation)
-        self.settlement.labelled(choice.model_id)
+        self.settlement.record.model_id = choice.model_id
         if self.settlement.hold is None and (gateway.budgets is not None or runtime.catalog.credits):
             choice = await gateway.account(conversation, choice, runtime, self.settlement)
         planned = gateway.planning.plan(runtime, choice, call, loop.time(), allow_empty=accepted is not None)
