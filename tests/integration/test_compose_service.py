@@ -156,6 +156,11 @@ def test_a_service_that_dies_is_waited_for_and_then_the_work_is_done_here(tmp_pa
             failed = caller.get(f"/v1/jobs/{alone}", headers=wait).json()
             assert (failed["status"], failed["error"]["kind"]) == ("failed", "timeout"), failed
             later = caller.post("/v1/compose", json={"timeline": timeline}, headers=wait).json()
-            assert (later["status"], later["provider"]) == ("succeeded", "ffmpeg"), later  # at once: nobody is there
-            tried = [(row["provider"], row["error_kind"]) for row in front.attempts(later["id"])]
-            assert tried == [("studio", "unavailable"), ("ffmpeg", None)]
+            assert (later["status"], later["provider"]) == ("succeeded", "ffmpeg"), later
+            first, second = front.attempts(later["id"])
+            assert (first["provider"], second["provider"]) == ("studio", "ffmpeg")
+            assert first["error_kind"] in (
+                "unavailable",
+                "timeout",
+            )  # it is looked for until its patience ends, at most
+            assert second["error_kind"] is None

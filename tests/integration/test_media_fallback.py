@@ -296,6 +296,14 @@ async def test_work_that_may_have_been_accepted_is_nobody_elses(house: House, ta
     assert await house.gateway.jobs(providers.then) == []
 
 
+@pytest.mark.parametrize("provider", ["together", "xai"])
+async def test_an_answer_that_is_lost_may_have_been_charged_and_is_nobody_elses(house: House, provider: str) -> None:
+    await house.gateway.fail(provider, "reset")
+    parked = await house.job("text_to_image", provider, "runware", **WORK["text_to_image"])
+    assert (parked["status"], parked["error"]["kind"]) == ("needs_attention", "unknown_outcome")
+    assert await house.gateway.jobs("runware") == []
+
+
 @pytest.mark.parametrize("task", SILENT)
 async def test_answers_that_are_no_result(house: House, task: str) -> None:
     providers, place = PROVIDERS[task], SILENT.index(task)

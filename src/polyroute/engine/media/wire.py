@@ -63,7 +63,8 @@ class ProviderWire:
         self.durable = durable
         self.waits_for_result = False
         """Answers are the results themselves. One that does not come in time is given up, as that of any provider which keeps
-        its callers waiting; one that is lost is only worth an operator's look where a job can wait for that."""
+        its callers waiting; one that is lost is only worth an operator's look where a job can wait for that, and somebody
+        charges for it."""
         self.unanswered: Failure | None = None
         """Why the last call that starts nothing got no answer to go by, however often it was repeated: the network, or an
         answer that is about the call itself (busy, credential). Not what an answer says of the work."""
@@ -116,7 +117,8 @@ class ProviderWire:
             except AttemptFailed as failed:
                 failure = failed.failure
                 if creates:
-                    if self.waits_for_result and (failure.kind is ErrorKind.TIMEOUT or not self.durable):
+                    parks = self.durable and not self.is_local and failure.kind is not ErrorKind.TIMEOUT
+                    if self.waits_for_result and not parks:
                         raise
                     raise AttemptFailed(_of_creation(failure)) from failed
                 wait = max(failure.retry_after or 0.0, pause)
