@@ -80,7 +80,7 @@ class Load:
     def go_on(self, answers: int) -> None:
         """Wait for so many more answers."""
         goal = len(self.whole) + answers
-        eventually(lambda: len(self.whole) >= goal, within=30)
+        eventually(lambda: len(self.whole) >= goal, within=60)
 
 
 def configuration(sandbox: SimulatedProviders, url: str, *, away: str = "allow", **storage: Any) -> str:

@@ -124,7 +124,7 @@ class GatewayProcess:
 
     def _wait(self) -> int:
         try:
-            status = self._process.wait(20)
+            status = self._process.wait(45)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             raise
